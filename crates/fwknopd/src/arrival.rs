@@ -1,0 +1,1 @@
+//! arrival (being written)

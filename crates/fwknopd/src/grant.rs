@@ -1,0 +1,1 @@
+//! grant (being written)
