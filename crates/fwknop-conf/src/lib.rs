@@ -1,7 +1,7 @@
 //! Reads what a person wrote for fwknop: command lines, `.fwknoprc`, `fwknopd.conf` and `access.conf`.
 //!
 //! Text comes in; values that know where they stood go out. Nothing here knows a setting by its name: which names there
-//! are, what they mean and what follows from them belongs to the two programs. Only [`file`] touches the disk.
+//! are, what they mean and what follows from them belongs to the two programs. Only [`mod@file`] touches the disk.
 //!
 //! ```text
 //! arguments ─▶ getopt ─▶ options with their values          (or what was wrong, in the C library's words)
@@ -10,4 +10,9 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod complaint;
+pub mod file;
 pub mod getopt;
+pub mod lines;
+pub mod networks;
+pub mod value;
