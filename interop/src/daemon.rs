@@ -1,0 +1,242 @@
+//! A server under test: its files, its start, its log, its end.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::eventually;
+use crate::host::{Finished, Host};
+use crate::lab::Lab;
+use crate::program::Maker;
+use crate::vitals::Vitals;
+use crate::wall::Wall;
+
+/// The lines after which a packet is not missed (output contract, 2.3).
+const READY: [&str; 2] = [
+    "Starting fwknopd main event loop.",
+    "Kicking off UDP server to listen on port",
+];
+
+/// What is written to `/etc/fwknop` and given as arguments.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Whose server.
+    pub maker: Maker,
+    /// `FIREWALL_EXE`.
+    pub wall: Wall,
+    /// Lines of `fwknopd.conf` besides `PCAP_INTF` and `FIREWALL_EXE`.
+    pub config: String,
+    /// `access.conf`.
+    pub access: String,
+    /// Arguments besides `-f`.
+    pub arguments: Vec<String>,
+}
+
+impl Setup {
+    /// The usual one: listens on `eth0`, one `access.conf`.
+    pub fn new(maker: Maker, wall: Wall, access: &str) -> Self {
+        Self {
+            maker,
+            wall,
+            config: String::new(),
+            access: access.into(),
+            arguments: Vec::new(),
+        }
+    }
+
+    /// With another line in `fwknopd.conf`.
+    #[must_use]
+    pub fn line(mut self, line: &str) -> Self {
+        self.config += line;
+        self.config.push('\n');
+        self
+    }
+
+    /// With more arguments.
+    #[must_use]
+    pub fn with(mut self, arguments: &[&str]) -> Self {
+        self.arguments
+            .extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self
+    }
+
+    /// Writes both files, 0600.
+    ///
+    /// # Panics
+    /// When the lab's folder cannot be written.
+    pub fn write(&self, server: &Host) {
+        // A firewall program of the original is always iptables: a line about another one would stop it.
+        let config = format!(
+            "PCAP_INTF eth0;\nFIREWALL_EXE {};\n{}",
+            self.wall.firewall_exe(),
+            self.config
+        );
+        for (name, text) in [("fwknopd.conf", &config), ("access.conf", &self.access)] {
+            let file = server.etc().join(name);
+            fs::write(&file, text).expect("the lab's folder can be written");
+            fs::set_permissions(&file, Permissions::from_mode(0o600))
+                .expect("the file was just written");
+        }
+    }
+
+    /// The command line: both files are where they are looked for anyway.
+    pub fn argv(&self) -> Vec<String> {
+        let mut argv = vec![self.maker.server().to_string_lossy().into_owned()];
+        argv.extend(self.arguments.iter().cloned());
+        argv
+    }
+
+    /// Runs the server to its end with more arguments, as `-S`, `-K` or a wrong configuration do.
+    pub fn run(&self, server: &Host, more: &[&str]) -> Finished {
+        let mut argv = self.argv();
+        argv.extend(more.iter().map(|&argument| argument.to_owned()));
+        server.run(&argv)
+    }
+}
+
+/// A server in the foreground.
+#[derive(Debug)]
+pub struct Daemon {
+    process: Child,
+    log: PathBuf,
+    /// From its start to the line that says a packet is not missed any more.
+    pub start_took: Duration,
+}
+
+impl Daemon {
+    /// Writes the files, starts it and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not get ready within 10 seconds.
+    pub fn start(lab: &Lab, setup: &Setup) -> Self {
+        let daemon = Self::launch(lab, setup);
+        let ready = eventually(Duration::from_secs(10), || {
+            READY.iter().any(|line| daemon.log().contains(line))
+        });
+        assert!(ready, "not ready: {setup:?}\n{}", daemon.log());
+        daemon
+    }
+
+    /// Writes the files and starts it, without waiting.
+    ///
+    /// # Panics
+    /// When the lab's folder cannot be written.
+    pub fn launch(lab: &Lab, setup: &Setup) -> Self {
+        setup.write(&lab.server);
+        let log = lab.folder().join("fwknopd.log");
+        let sink = File::create(&log).expect("the lab's folder can be written");
+        let mut argv = setup.argv();
+        argv.push("-f".into());
+        let start = Instant::now();
+        let process = lab.server.start(&argv, |command| {
+            let copy = sink.try_clone().expect("a descriptor can be copied");
+            command.stdin(Stdio::null()).stdout(copy).stderr(sink);
+        });
+        let mut daemon = Self {
+            process,
+            log,
+            start_took: Duration::ZERO,
+        };
+        // Looked at without pause, so that the figure is the daemon's and not ours.
+        while start.elapsed() < Duration::from_secs(10) && daemon.runs() {
+            if READY.iter().any(|line| daemon.log().contains(line)) {
+                break;
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        daemon.start_took = start.elapsed();
+        daemon
+    }
+
+    /// Everything it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits for text in the log; says whether it came.
+    pub fn says(&self, text: &str) -> bool {
+        eventually(Duration::from_secs(5), || self.log().contains(text))
+    }
+
+    /// Waits until the log contains a text for the n-th time.
+    pub fn says_times(&self, text: &str, times: usize) -> bool {
+        eventually(Duration::from_secs(5), || {
+            self.log().matches(text).count() >= times
+        })
+    }
+
+    /// The process that was started: the warden, in our case.
+    pub fn main(&self) -> Vitals {
+        Vitals(self.process.id())
+    }
+
+    /// The process that hears packets: our listener is the child of the warden, the original does it all in one.
+    pub fn listener(&self) -> Option<Vitals> {
+        self.main().children().first().copied()
+    }
+
+    /// All its processes.
+    pub fn family(&self) -> Vec<Vitals> {
+        let mut family = vec![self.main()];
+        family.extend(self.main().children());
+        family
+    }
+
+    /// Whether the main process still runs.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// Sends a signal to the main process.
+    pub fn signal(&self, signal: Signal) {
+        send(self.main(), signal);
+    }
+
+    /// `kill -TERM`, and waits for the end. Gives its exit status.
+    ///
+    /// # Panics
+    /// When it does not end within 5 seconds.
+    pub fn stop(&mut self) -> Option<i32> {
+        self.signal(Signal::SIGTERM);
+        assert!(self.ends(), "does not end after SIGTERM:\n{}", self.log());
+        self.process.wait().ok().and_then(|status| status.code())
+    }
+
+    /// Waits up to 5 seconds for its end.
+    pub fn ends(&mut self) -> bool {
+        eventually(Duration::from_secs(5), || !self.runs())
+    }
+
+    /// Exit status, once it has ended.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.process
+            .try_wait()
+            .ok()
+            .flatten()
+            .and_then(|status| status.code())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.runs() {
+            self.signal(Signal::SIGTERM);
+            if !self.ends() {
+                let _ = self.process.kill();
+            }
+        }
+        let _ = self.process.wait();
+    }
+}
+
+/// Sends a signal to one process, by its id.
+pub fn send(to: Vitals, signal: Signal) {
+    if let Ok(pid) = i32::try_from(to.0) {
+        let _ = kill(Pid::from_raw(pid), signal);
+    }
+}
