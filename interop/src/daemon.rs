@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -84,16 +84,24 @@ impl Setup {
         }
     }
 
-    /// The command line: both files are where they are looked for anyway.
-    pub fn argv(&self) -> Vec<String> {
+    /// The command line. Both files are where they are looked for anyway, unless this machine has no `/etc/fwknop` to mount them on.
+    pub fn argv(&self, server: &Host) -> Vec<String> {
         let mut argv = vec![self.maker.server().to_string_lossy().into_owned()];
+        if !Path::new("/etc/fwknop").is_dir() {
+            for (option, name) in [("-c", "fwknopd.conf"), ("-a", "access.conf")] {
+                argv.extend([
+                    option.to_owned(),
+                    server.etc().join(name).to_string_lossy().into_owned(),
+                ]);
+            }
+        }
         argv.extend(self.arguments.iter().cloned());
         argv
     }
 
     /// Runs the server to its end with more arguments, as `-S`, `-K` or a wrong configuration do.
     pub fn run(&self, server: &Host, more: &[&str]) -> Finished {
-        let mut argv = self.argv();
+        let mut argv = self.argv(server);
         argv.extend(more.iter().map(|&argument| argument.to_owned()));
         server.run(&argv)
     }
@@ -114,7 +122,15 @@ impl Daemon {
     /// # Panics
     /// When it does not get ready within 10 seconds.
     pub fn start(lab: &Lab, setup: &Setup) -> Self {
-        let daemon = Self::launch(lab, setup);
+        Self::start_within(lab, setup, &[])
+    }
+
+    /// The same, with a command in front that arranges something and then executes what follows.
+    ///
+    /// # Panics
+    /// When it does not get ready within 10 seconds.
+    pub fn start_within(lab: &Lab, setup: &Setup, within: &[&str]) -> Self {
+        let daemon = Self::launch_within(lab, setup, within);
         let ready = eventually(Duration::from_secs(10), || {
             READY.iter().any(|line| daemon.log().contains(line))
         });
@@ -127,10 +143,15 @@ impl Daemon {
     /// # Panics
     /// When the lab's folder cannot be written.
     pub fn launch(lab: &Lab, setup: &Setup) -> Self {
+        Self::launch_within(lab, setup, &[])
+    }
+
+    fn launch_within(lab: &Lab, setup: &Setup, within: &[&str]) -> Self {
         setup.write(&lab.server);
         let log = lab.folder().join("fwknopd.log");
         let sink = File::create(&log).expect("the lab's folder can be written");
-        let mut argv = setup.argv();
+        let mut argv: Vec<String> = within.iter().map(|&word| word.to_owned()).collect();
+        argv.extend(setup.argv(&lab.server));
         argv.push("-f".into());
         let start = Instant::now();
         let process = lab.server.start(&argv, |command| {

@@ -86,7 +86,7 @@ impl Host {
         let mut command = Command::new("ip");
         command
             .args(["netns", "exec", &self.netns, "sh", "-c"])
-            .arg("mount --bind \"$1\" /run && mount --bind \"$2\" /etc/fwknop && shift 2 && exec \"$@\"")
+            .arg("mount --bind \"$1\" /run && { [ ! -d /etc/fwknop ] || mount --bind \"$2\" /etc/fwknop; } && shift 2 && exec \"$@\"")
             .arg("sh")
             .arg(self.run_folder())
             .arg(self.etc())

@@ -204,3 +204,65 @@ fn namespaces() -> impl Iterator<Item = String> {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.starts_with(PREFIX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::pings;
+
+    #[test]
+    fn everybody_reaches_the_server_and_nothing_is_left_behind() {
+        let Some(lab) = Lab::or_skip() else { return };
+        for host in [&lab.client, &lab.stranger] {
+            assert!(
+                pings(host, SERVER.into()),
+                "{} does not reach the server",
+                host.role()
+            );
+            assert!(
+                pings(host, SERVER6.into()),
+                "{} does not reach the server over IPv6",
+                host.role()
+            );
+        }
+        let (name, folder) = (lab.name.clone(), lab.folder.clone());
+        drop(lab);
+        assert_eq!(
+            namespaces()
+                .filter(|netns| netns.starts_with(&format!("{name}-")))
+                .count(),
+            0
+        );
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn a_lab_goes_away_when_its_scenario_panics() {
+        let Some(lab) = Lab::or_skip() else { return };
+        let name = lab.name.clone();
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let lab = lab;
+            std::panic::panic_any(lab.folder().to_path_buf());
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(
+            namespaces()
+                .filter(|netns| netns.starts_with(&format!("{name}-")))
+                .count(),
+            0
+        );
+    }
+
+    #[test]
+    fn labs_of_the_dead_are_recognised() {
+        assert!(!maker_is_gone(&format!(
+            "{PREFIX}-{}-0",
+            std::process::id()
+        )));
+        assert!(
+            maker_is_gone(&format!("{PREFIX}-4194304-0")),
+            "no process can have this number"
+        );
+        assert!(!maker_is_gone("fwklab-something-else"));
+    }
+}

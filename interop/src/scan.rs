@@ -38,6 +38,13 @@ pub fn nmap(from: &Host, target: IpAddr, port: u16) -> PortState {
     }
 }
 
+/// Whether a host answers a ping.
+pub fn pings(from: &Host, target: IpAddr) -> bool {
+    from.run(&["ping", "-c", "1", "-W", "1", &target.to_string()])
+        .code
+        == Some(0)
+}
+
 /// Whether a TCP connection comes about with the first attempt, within `patience`.
 pub fn connects(from: &Host, to: impl Into<IpAddr>, port: u16, patience: Duration) -> bool {
     let to = SocketAddr::new(to.into(), port);

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::host::Host;
 use crate::lab::{Lab, SERVER};
 use crate::scan::connects;
+use crate::wall::Wall;
 
 /// sshd on port 22 of the server: root may come in with the key of this lab, and by no other way.
 #[derive(Debug)]
@@ -81,6 +82,17 @@ impl Sshd {
             "sshd does not answer: {}",
             fs::read_to_string(folder.join("sshd.log")).unwrap_or_default()
         );
+        sshd
+    }
+
+    /// Starts it where the port is hidden already: the wall is taken away meanwhile.
+    pub fn start_behind(lab: &Lab, wall: Wall) -> Self {
+        match wall {
+            Wall::Iptables => drop(lab.server.sh("iptables -F INPUT && ip6tables -F INPUT")),
+            Wall::Nft => drop(lab.server.must(&["nft", "flush", "ruleset"])),
+        }
+        let sshd = Self::start(lab);
+        wall.raise(&lab.server);
         sshd
     }
 
