@@ -1,0 +1,275 @@
+//! Listening to a link: every packet that passes, for whatever port and address (AF_PACKET).
+//!
+//! The work is in two halves, because opening needs CAP_NET_RAW and reading needs nothing:
+//!
+//! ```text
+//! warden:    open("eth0") ── a socket that drops everything ──▶ OwnedFd
+//! listener:  PacketSocket::attach(fd, filter) ──▶ Arrivals       (from here on the filter lets some through)
+//! ```
+//!
+//! The socket is of the kind that starts at the IP header on every link (`SOCK_DGRAM`), and it is *bound* to its interface
+//! instead of choosing it in the filter. Bound, traffic on other interfaces costs nothing at all, not even a look; the kernel
+//! tells us when the interface goes down (`ENETDOWN`) and starts again by itself when it comes back. Unbound, every packet of
+//! every interface would pass our filter, and an interface that went away would be silence. For `any` it is unbound.
+//!
+//! Plain `recvmmsg`, no memory-mapped ring: a ring costs less per packet, but delays the packet by its block timeout.
+
+use std::{
+    array, io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+};
+
+use nix::{
+    errno::Errno,
+    ifaddrs::getifaddrs,
+    sys::socket::{
+        self as nix_socket, LinkAddr, MsgFlags, MultiHeaders, SockaddrLike, SockaddrStorage,
+    },
+};
+use rustix::net::sockopt;
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
+use thiserror::Error;
+
+use super::{
+    Capture,
+    bpf::{Instruction, RETURN},
+    filter::{Filter, PACKET},
+};
+use crate::arrival::Arrival;
+
+/// The name that means every interface.
+pub const ANY: &str = "any";
+
+/// What waits in the kernel while we are busy: 4 MiB, some ten thousand packets.
+pub(super) const BUFFER: usize = 4 << 20;
+
+/// How many packets one system call may bring.
+const BATCH: usize = 32;
+
+const ALL_PROTOCOLS: u16 = 0x0003;
+const VLAN: u16 = 0x8100;
+const TAG: usize = 4;
+
+/// Why a link cannot be listened to. Its text is the line for the log.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// There is no interface of that name.
+    #[error(
+        "[*] pcap_open_live() error: {0}: no such interface; PCAP_INTF names one of those that `ip link` lists, or any"
+    )]
+    NoInterface(String),
+    /// The kernel refuses.
+    #[error("[*] pcap_open_live() error: {interface}: {source}")]
+    Refused {
+        /// The interface.
+        interface: String,
+        /// What the kernel says.
+        source: io::Error,
+    },
+}
+
+/// Opens a socket that hears `interface` (or [`ANY`]) but drops everything, until [`PacketSocket::attach`].
+///
+/// Needs CAP_NET_RAW, and CAP_NET_ADMIN for the large buffer; with less it takes the largest it is given. The interface may
+/// be down.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn open(interface: &str) -> Result<OwnedFd, OpenError> {
+    let refused = |source: io::Error| OpenError::Refused {
+        interface: interface.into(),
+        source,
+    };
+    let address = match interface {
+        ANY => None,
+        name => Some(
+            address_of(name)
+                .map_err(refused)?
+                .ok_or_else(|| OpenError::NoInterface(name.into()))?,
+        ),
+    };
+    open_at(address).map_err(refused)
+}
+
+fn open_at(address: Option<SockaddrStorage>) -> io::Result<OwnedFd> {
+    let protocol = Protocol::from(i32::from(ALL_PROTOCOLS.to_be()));
+    let socket = Socket::new(
+        Domain::PACKET,
+        Type::DGRAM.nonblocking().cloexec(),
+        Some(protocol),
+    )?;
+    attach(
+        socket.as_fd(),
+        &[Instruction {
+            code: RETURN,
+            jt: 0,
+            jf: 0,
+            k: 0,
+        }],
+    )?;
+    enlarge(socket.as_fd())?;
+    if let Some(address) = address {
+        nix_socket::bind(socket.as_raw_fd(), &address)?; // waits until nobody is delivering to the unbound socket
+    }
+    while sent_before_the_filter(&socket)? {}
+    Ok(socket.into())
+}
+
+/// Takes one packet that came between `socket()` and the filter out of the queue.
+fn sent_before_the_filter(socket: &Socket) -> io::Result<bool> {
+    match nix_socket::recv(socket.as_raw_fd(), &mut [0; 1], MsgFlags::MSG_DONTWAIT) {
+        // An interface that is down says so once, to the first who asks.
+        Ok(_) | Err(Errno::EINTR | Errno::ENETDOWN) => Ok(true),
+        Err(Errno::EAGAIN) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The link address of an interface: the only thing that `bind` takes here.
+fn address_of(interface: &str) -> io::Result<Option<SockaddrStorage>> {
+    let link = getifaddrs()?
+        .filter(|entry| entry.interface_name == interface)
+        .filter_map(|entry| entry.address)
+        .find(|address| address.family() == Some(nix_socket::AddressFamily::Packet));
+    Ok(link)
+}
+
+/// Puts a filter onto a socket, in place of the one that was there.
+pub(super) fn attach(socket: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
+    let program: Vec<SockFilter> = program
+        .iter()
+        .map(|&Instruction { code, jt, jf, k }| SockFilter::new(code, jt, jf, k))
+        .collect();
+    SockRef::from(&socket).attach_filter(&program)
+}
+
+/// Makes the receive buffer [`BUFFER`] bytes large, or as large as this process may.
+pub(super) fn enlarge(socket: BorrowedFd<'_>) -> io::Result<()> {
+    match sockopt::set_socket_recv_buffer_size_force(socket, BUFFER / 2) {
+        Err(rustix::io::Errno::PERM) => sockopt::set_socket_recv_buffer_size(socket, BUFFER / 2)?,
+        other => other?,
+    }
+    Ok(())
+}
+
+/// A link that is listened to.
+#[derive(Debug)]
+pub struct PacketSocket {
+    socket: OwnedFd,
+    interface: String,
+    batch: Batch,
+    heard: u64,
+}
+
+impl PacketSocket {
+    /// Lets through what `filter` says. Needs no rights; `interface` is only for [`describe`](Capture::describe).
+    ///
+    /// # Errors
+    /// If the kernel does not take the filter.
+    pub fn attach(socket: OwnedFd, interface: &str, filter: &Filter) -> io::Result<Self> {
+        attach(socket.as_fd(), filter.program())?;
+        Ok(Self {
+            socket,
+            interface: interface.into(),
+            batch: Batch::new(),
+            heard: 0,
+        })
+    }
+}
+
+impl Capture for PacketSocket {
+    fn next(&mut self) -> io::Result<Option<Arrival<'_>>> {
+        let readable = loop {
+            let Some(place) = self.batch.advance(&self.socket)? else {
+                return Ok(None);
+            };
+            self.heard += 1;
+            if Arrival::from_ip(self.batch.packet(place)).is_ok() {
+                break place;
+            }
+        };
+        Ok(Arrival::from_ip(self.batch.packet(readable)).ok())
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.socket.as_fd())
+    }
+
+    fn heard(&self) -> u64 {
+        self.heard
+    }
+
+    fn describe(&self) -> String {
+        format!("packets on {}", self.interface)
+    }
+}
+
+/// The packets that one system call brought, in memory that is allocated once.
+#[derive(Debug)]
+struct Batch {
+    headers: MultiHeaders<LinkAddr>,
+    buffers: Box<[[u8; PACKET as usize]; BATCH]>,
+    /// Where each packet begins and ends in its buffer.
+    bounds: [(usize, usize); BATCH],
+    filled: usize,
+    next: usize,
+}
+
+impl Batch {
+    fn new() -> Self {
+        Self {
+            headers: MultiHeaders::preallocate(BATCH, None),
+            buffers: Box::new([[0; PACKET as usize]; BATCH]),
+            bounds: [(0, 0); BATCH],
+            filled: 0,
+            next: 0,
+        }
+    }
+
+    /// The place of the next packet; asks the kernel if there is none left.
+    fn advance(&mut self, socket: &OwnedFd) -> io::Result<Option<usize>> {
+        if self.next == self.filled {
+            (self.next, self.filled) = (0, 0);
+            self.filled = self.fill(socket)?;
+        }
+        let place = (self.next < self.filled).then_some(self.next);
+        self.next += usize::from(place.is_some());
+        Ok(place)
+    }
+
+    fn fill(&mut self, socket: &OwnedFd) -> io::Result<usize> {
+        let mut buffers = self.buffers.iter_mut();
+        let mut slices: [[io::IoSliceMut<'_>; 1]; BATCH] = array::from_fn(|_| {
+            [io::IoSliceMut::new(
+                buffers
+                    .next()
+                    .map_or(&mut [], |buffer| buffer.as_mut_slice()),
+            )]
+        });
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let fd = socket.as_raw_fd();
+        let received = match nix_socket::recvmmsg(fd, &mut self.headers, &mut slices, flags, None) {
+            Ok(received) => received,
+            Err(Errno::EAGAIN) => return Ok(0),
+            Err(error) => return Err(error.into()),
+        };
+        let mut filled = 0;
+        for (message, bounds) in received.zip(&mut self.bounds) {
+            // The kernel has taken off one VLAN tag. If there was another, the packet begins with the rest of it.
+            let tagged = message
+                .address
+                .is_some_and(|from| u16::from_be(from.protocol()) == VLAN);
+            *bounds = (if tagged { TAG } else { 0 }, message.bytes);
+            filled += 1;
+        }
+        Ok(filled)
+    }
+
+    fn packet(&self, place: usize) -> &[u8] {
+        let bytes = || {
+            let (begin, end) = *self.bounds.get(place)?;
+            self.buffers.get(place)?.get(begin..end)
+        };
+        bytes().unwrap_or_default()
+    }
+}
