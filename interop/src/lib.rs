@@ -22,6 +22,7 @@
 //! | `knock` | the client: key generation, knocking, packets made but not sent |
 //! | `wall` | the server's firewall, as the kernel lists it |
 //! | `scan` | what a stranger can find out: nmap and connection attempts |
+//! | `stopwatch` | how soon a connection is accepted after a packet
 //! | `ssh` | a real sshd and a session that should live on |
 //! | `wire` | packets by hand: any protocol, whole or in pieces |
 //! | `vectors` | packets the original made, recorded |
@@ -36,6 +37,7 @@ pub mod lab;
 pub mod program;
 pub mod scan;
 pub mod ssh;
+pub mod stopwatch;
 pub mod vectors;
 pub mod vitals;
 pub mod wall;
