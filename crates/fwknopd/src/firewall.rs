@@ -19,7 +19,9 @@ use thiserror::Error;
 use crate::grant::{Grant, Rule};
 
 pub mod chain;
+pub mod iptables;
 pub mod memory;
+pub mod runner;
 pub mod settings;
 
 pub use chain::{BadChain, ChainSpec};
@@ -97,6 +99,11 @@ pub trait Firewall {
     ///
     /// When something of ours may still be there.
     fn retire(&mut self) -> Result<(), FirewallError>;
+
+    /// What was done since it was last asked, command by command, for the log at debug level.
+    fn trace(&mut self) -> Vec<Notice> {
+        Vec::new()
+    }
 }
 
 /// How much a [`Notice`] matters.

@@ -1,0 +1,114 @@
+//! A network namespace for each test: a machine of its own, with a firewall of its own, that vanishes.
+//!
+//! A test calls [`enter`] first. Outside, that runs the same test once more under `unshare -n` and
+//! reports how it went; inside, it says yes. So nothing here can touch the firewall of this machine.
+#![allow(dead_code)] // each test binary uses its own part of it
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
+
+use spa::UnixTime;
+
+const INSIDE: &str = "FWKNOP_TEST_NAMESPACE";
+
+/// Whether we are inside; if not, the test has run there, or was skipped where there is no namespace.
+pub(crate) fn enter(test: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        run("ip link set lo up");
+        return true;
+    }
+    let possible = Command::new("unshare").args(["-n", "true"]).output();
+    if !possible.is_ok_and(|output| output.status.success()) {
+        skip(
+            test,
+            "no network namespace can be made here (it takes root and unshare)",
+        );
+        return false;
+    }
+    let status = Command::new("unshare")
+        .arg("-n")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(INSIDE, "1")
+        .status()
+        .unwrap();
+    assert!(status.success(), "{test} failed in its namespace");
+    false
+}
+
+/// Says on the real error stream what was not tested; in CI that is a failure.
+pub(crate) fn skip(test: &str, why: &str) {
+    std::io::stderr()
+        .write_all(format!("skipped: {test}: {why}\n").as_bytes())
+        .unwrap();
+    assert_ne!(
+        std::env::var("CI").as_deref(),
+        Ok("true"),
+        "nothing is skipped in CI"
+    );
+}
+
+/// Whether a program is there; else the test is skipped.
+pub(crate) fn has(test: &str, program: &str) -> bool {
+    let there = Command::new(program)
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !there {
+        skip(test, &format!("{program} is missing"));
+    }
+    there
+}
+
+/// Runs a line of words and hands back what it printed; it must succeed.
+pub(crate) fn run(line: &str) -> String {
+    let output = attempt(line);
+    assert!(
+        output.status.success(),
+        "{line}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs a line of words.
+pub(crate) fn attempt(line: &str) -> Output {
+    let mut words = line.split(' ');
+    Command::new(words.next().unwrap())
+        .args(words)
+        .output()
+        .unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+/// Loads a ruleset with `nft -f`.
+pub(crate) fn load(ruleset: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules.nft");
+    std::fs::write(&file, ruleset).unwrap();
+    run(&format!("nft -f {}", file.display()));
+}
+
+/// The time.
+pub(crate) fn now() -> UnixTime {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap();
+    UnixTime(since.as_secs())
+}
+
+/// Whether a datagram from `client` reaches a socket of ours on `port`. Both are on this machine; the
+/// packet goes through the input hook all the same.
+pub(crate) fn reaches(client: &str, port: u16) -> bool {
+    let client: IpAddr = client.parse().unwrap();
+    let server = if client.is_ipv4() { "127.0.0.1" } else { "::1" };
+    let server = SocketAddr::new(server.parse().unwrap(), port);
+    let ears = UdpSocket::bind(server).unwrap();
+    ears.set_read_timeout(Some(Duration::from_millis(150)))
+        .unwrap();
+    UdpSocket::bind((client, 0))
+        .unwrap()
+        .send_to(b"knock", server)
+        .unwrap();
+    ears.recv_from(&mut [0; 16]).is_ok()
+}
