@@ -17,10 +17,7 @@ use crate::vitals::Vitals;
 use crate::wall::Wall;
 
 /// The lines after which a packet is not missed (output contract, 2.3).
-const READY: [&str; 2] = [
-    "Starting fwknopd main event loop.",
-    "Kicking off UDP server to listen on port",
-];
+const READY: [&str; 2] = ["Starting fwknopd main event loop.", "Kicking off UDP server to listen on port"];
 
 /// What is written to `/etc/fwknop` and given as arguments.
 #[derive(Clone, Debug)]
@@ -40,13 +37,7 @@ pub struct Setup {
 impl Setup {
     /// The usual one: listens on `eth0`, one `access.conf`.
     pub fn new(maker: Maker, wall: Wall, access: &str) -> Self {
-        Self {
-            maker,
-            wall,
-            config: String::new(),
-            access: access.into(),
-            arguments: Vec::new(),
-        }
+        Self { maker, wall, config: String::new(), access: access.into(), arguments: Vec::new() }
     }
 
     /// With another line in `fwknopd.conf`.
@@ -60,8 +51,7 @@ impl Setup {
     /// With more arguments.
     #[must_use]
     pub fn with(mut self, arguments: &[&str]) -> Self {
-        self.arguments
-            .extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
     }
 
@@ -71,16 +61,11 @@ impl Setup {
     /// When the lab's folder cannot be written.
     pub fn write(&self, server: &Host) {
         // A firewall program of the original is always iptables: a line about another one would stop it.
-        let config = format!(
-            "PCAP_INTF eth0;\nFIREWALL_EXE {};\n{}",
-            self.wall.firewall_exe(),
-            self.config
-        );
+        let config = format!("PCAP_INTF eth0;\nFIREWALL_EXE {};\n{}", self.wall.firewall_exe(), self.config);
         for (name, text) in [("fwknopd.conf", &config), ("access.conf", &self.access)] {
             let file = server.etc().join(name);
             fs::write(&file, text).expect("the lab's folder can be written");
-            fs::set_permissions(&file, Permissions::from_mode(0o600))
-                .expect("the file was just written");
+            fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("the file was just written");
         }
     }
 
@@ -89,10 +74,7 @@ impl Setup {
         let mut argv = vec![self.maker.server().to_string_lossy().into_owned()];
         if !Path::new("/etc/fwknop").is_dir() {
             for (option, name) in [("-c", "fwknopd.conf"), ("-a", "access.conf")] {
-                argv.extend([
-                    option.to_owned(),
-                    server.etc().join(name).to_string_lossy().into_owned(),
-                ]);
+                argv.extend([option.to_owned(), server.etc().join(name).to_string_lossy().into_owned()]);
             }
         }
         argv.extend(self.arguments.iter().cloned());
@@ -131,9 +113,7 @@ impl Daemon {
     /// When it does not get ready within 10 seconds.
     pub fn start_within(lab: &Lab, setup: &Setup, within: &[&str]) -> Self {
         let daemon = Self::launch_within(lab, setup, within);
-        let ready = eventually(Duration::from_secs(10), || {
-            READY.iter().any(|line| daemon.log().contains(line))
-        });
+        let ready = eventually(Duration::from_secs(10), || READY.iter().any(|line| daemon.log().contains(line)));
         assert!(ready, "not ready: {setup:?}\n{}", daemon.log());
         daemon
     }
@@ -158,11 +138,7 @@ impl Daemon {
             let copy = sink.try_clone().expect("a descriptor can be copied");
             command.stdin(Stdio::null()).stdout(copy).stderr(sink);
         });
-        let mut daemon = Self {
-            process,
-            log,
-            start_took: Duration::ZERO,
-        };
+        let mut daemon = Self { process, log, start_took: Duration::ZERO };
         // Looked at without pause, so that the figure is the daemon's and not ours.
         while start.elapsed() < Duration::from_secs(10) && daemon.runs() {
             if READY.iter().any(|line| daemon.log().contains(line)) {
@@ -186,9 +162,7 @@ impl Daemon {
 
     /// Waits until the log contains a text for the n-th time.
     pub fn says_times(&self, text: &str, times: usize) -> bool {
-        eventually(Duration::from_secs(5), || {
-            self.log().matches(text).count() >= times
-        })
+        eventually(Duration::from_secs(5), || self.log().matches(text).count() >= times)
     }
 
     /// The process that was started: the warden, in our case.
@@ -235,11 +209,7 @@ impl Daemon {
 
     /// Exit status, once it has ended.
     pub fn exit_code(&mut self) -> Option<i32> {
-        self.process
-            .try_wait()
-            .ok()
-            .flatten()
-            .and_then(|status| status.code())
+        self.process.try_wait().ok().flatten().and_then(|status| status.code())
     }
 }
 

@@ -35,21 +35,12 @@ pub struct Finished {
 
 impl Host {
     pub(crate) fn new(lab: &str, role: &'static str, folder: &Path) -> Self {
-        Self {
-            role,
-            netns: format!("{lab}-{role}"),
-            folder: folder.join(role),
-        }
+        Self { role, netns: format!("{lab}-{role}"), folder: folder.join(role) }
     }
 
     /// Makes the folders that this host sees as its own.
     pub(crate) fn furnish(&self) -> io::Result<()> {
-        for folder in [
-            self.home(),
-            self.run_folder(),
-            self.run_folder().join("sshd"),
-            self.etc(),
-        ] {
+        for folder in [self.home(), self.run_folder(), self.run_folder().join("sshd"), self.etc()] {
             fs::create_dir_all(&folder)?;
             fs::set_permissions(&folder, fs::Permissions::from_mode(0o755))?;
         }
@@ -138,9 +129,7 @@ impl Host {
     pub fn start<S: AsRef<OsStr>>(&self, argv: &[S], arrange: impl FnOnce(&mut Command)) -> Child {
         let mut command = self.command(argv);
         arrange(&mut command);
-        command
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot start {}: {e}", words(argv)))
+        command.spawn().unwrap_or_else(|e| panic!("cannot start {}: {e}", words(argv)))
     }
 
     /// Does something with this host's network: sockets opened inside belong to it.
@@ -154,8 +143,7 @@ impl Host {
             setns(&netns, CloneFlags::CLONE_NEWNET).expect("root may enter its own namespaces");
             work()
         };
-        std::thread::scope(|scope| scope.spawn(arrive).join())
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        std::thread::scope(|scope| scope.spawn(arrive).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
@@ -171,9 +159,6 @@ impl Finished {
 }
 
 fn words<S: AsRef<OsStr>>(argv: &[S]) -> String {
-    let words: Vec<_> = argv
-        .iter()
-        .map(|word| word.as_ref().to_string_lossy())
-        .collect();
+    let words: Vec<_> = argv.iter().map(|word| word.as_ref().to_string_lossy()).collect();
     words.join(" ")
 }

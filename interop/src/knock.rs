@@ -24,11 +24,7 @@ impl Keys {
     pub fn generate(maker: Maker, host: &Host) -> Self {
         let printed = host.must(&[maker.client().to_string_lossy().as_ref(), "--key-gen"]);
         let value = |name: &str| {
-            printed.lines().find_map(|line| {
-                line.strip_prefix(name)?
-                    .strip_prefix(": ")
-                    .map(str::to_owned)
-            })
+            printed.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ").map(str::to_owned))
         };
         match (value("KEY_BASE64"), value("HMAC_KEY_BASE64")) {
             (Some(cipher), Some(hmac)) => Self { cipher, hmac },
@@ -93,8 +89,7 @@ impl Knock {
     /// With more arguments.
     #[must_use]
     pub fn with(mut self, arguments: &[&str]) -> Self {
-        self.more
-            .extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self.more.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
     }
 
@@ -114,12 +109,8 @@ impl Knock {
         arguments.extend(["--test".into(), "--verbose".into()]);
         let done = on.run(&arguments);
         assert_eq!(done.code, Some(0), "{done:?}");
-        let line = done
-            .out
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("Final SPA Data: "));
-        line.unwrap_or_else(|| panic!("no packet in {done:?}"))
-            .to_owned()
+        let line = done.out.lines().find_map(|line| line.trim().strip_prefix("Final SPA Data: "));
+        line.unwrap_or_else(|| panic!("no packet in {done:?}")).to_owned()
     }
 
     fn arguments(&self) -> Vec<String> {
@@ -143,9 +134,5 @@ impl Knock {
 
 /// Sends a ready-made packet to the server's SPA port.
 pub fn deliver(from: &Host, packet: &str) {
-    wire::udp(
-        from,
-        SocketAddr::new(SERVER.into(), 62201),
-        packet.as_bytes(),
-    );
+    wire::udp(from, SocketAddr::new(SERVER.into(), 62201), packet.as_bytes());
 }

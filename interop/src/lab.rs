@@ -57,11 +57,7 @@ impl Lab {
             return Err("needs root, to make network namespaces".into());
         }
         SWEEP.call_once(sweep);
-        let name = format!(
-            "{PREFIX}-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("{PREFIX}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(&name);
         let lab = Self {
             client: Host::new(&name, "client", &folder),
@@ -71,8 +67,7 @@ impl Lab {
             folder,
         };
         for host in [&lab.client, &lab.stranger, &lab.server] {
-            host.furnish()
-                .map_err(|e| format!("cannot make the folders of a lab: {e}"))?;
+            host.furnish().map_err(|e| format!("cannot make the folders of a lab: {e}"))?;
         }
         ip_batch(&lab.blueprint())?;
         Ok(lab)
@@ -105,24 +100,19 @@ impl Lab {
         let wire = format!("{}-wire", self.name);
         let mut text = format!("netns add {wire}\n");
         let mut inside = String::new();
-        for (host, v4, v6) in [
-            (&self.client, CLIENT, CLIENT6),
-            (&self.stranger, STRANGER, STRANGER6),
-            (&self.server, SERVER, SERVER6),
-        ] {
+        for (host, v4, v6) in
+            [(&self.client, CLIENT, CLIENT6), (&self.stranger, STRANGER, STRANGER6), (&self.server, SERVER, SERVER6)]
+        {
             let (netns, role) = (host.netns(), host.role());
             text += &format!("netns add {netns}\n");
-            inside +=
-                &format!("-n {wire} link add {role} type veth peer name eth0 netns {netns}\n");
+            inside += &format!("-n {wire} link add {role} type veth peer name eth0 netns {netns}\n");
             inside += &format!("-n {wire} link set {role} master br0 up\n");
             inside += &format!("-n {netns} link set lo up\n");
             inside += &format!("-n {netns} addr add {v4}/24 dev eth0\n");
             inside += &format!("-n {netns} addr add {v6}/64 dev eth0 nodad\n");
             inside += &format!("-n {netns} link set eth0 up\n");
         }
-        text += &format!(
-            "-n {wire} link add br0 type bridge mcast_snooping 0\n-n {wire} link set br0 up\n"
-        );
+        text += &format!("-n {wire} link add br0 type bridge mcast_snooping 0\n-n {wire} link set br0 up\n");
         text + &inside
     }
 }
@@ -143,10 +133,7 @@ fn ip_batch(lines: &str) -> Result<(), String> {
             .output()
             .map_err(|e| format!("cannot run ip: {e}"))?;
         if !done.status.success() {
-            return Err(format!(
-                "ip {line}: {}",
-                String::from_utf8_lossy(&done.stderr).trim()
-            ));
+            return Err(format!("ip {line}: {}", String::from_utf8_lossy(&done.stderr).trim()));
         }
     }
     Ok(())
@@ -154,25 +141,16 @@ fn ip_batch(lines: &str) -> Result<(), String> {
 
 /// Ends the processes in the namespaces of one lab, then removes them. Only processes inside are ours to end.
 fn demolish(name: &str) {
-    for netns in
-        namespaces().filter(|netns| netns.rsplit_once('-').is_some_and(|(lab, _)| lab == name))
-    {
+    for netns in namespaces().filter(|netns| netns.rsplit_once('-').is_some_and(|(lab, _)| lab == name)) {
         let inside = Command::new("ip").args(["netns", "pids", &netns]).output();
         for pid in inside.iter().flat_map(|out| {
-            String::from_utf8_lossy(&out.stdout)
-                .into_owned()
-                .lines()
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
+            String::from_utf8_lossy(&out.stdout).into_owned().lines().map(str::to_owned).collect::<Vec<_>>()
         }) {
             if let Ok(pid) = pid.trim().parse() {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
         }
-        let _ = Command::new("ip")
-            .args(["netns", "delete", &netns])
-            .stderr(Stdio::null())
-            .status();
+        let _ = Command::new("ip").args(["netns", "delete", &netns]).stderr(Stdio::null()).status();
     }
 }
 
@@ -190,10 +168,7 @@ fn sweep() {
 }
 
 fn maker_is_gone(lab: &str) -> bool {
-    let pid = lab
-        .split('-')
-        .nth(1)
-        .and_then(|pid| pid.parse::<u32>().ok());
+    let pid = lab.split('-').nth(1).and_then(|pid| pid.parse::<u32>().ok());
     pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists())
 }
 
@@ -214,25 +189,12 @@ mod tests {
     fn everybody_reaches_the_server_and_nothing_is_left_behind() {
         let Some(lab) = Lab::or_skip() else { return };
         for host in [&lab.client, &lab.stranger] {
-            assert!(
-                pings(host, SERVER.into()),
-                "{} does not reach the server",
-                host.role()
-            );
-            assert!(
-                pings(host, SERVER6.into()),
-                "{} does not reach the server over IPv6",
-                host.role()
-            );
+            assert!(pings(host, SERVER.into()), "{} does not reach the server", host.role());
+            assert!(pings(host, SERVER6.into()), "{} does not reach the server over IPv6", host.role());
         }
         let (name, folder) = (lab.name.clone(), lab.folder.clone());
         drop(lab);
-        assert_eq!(
-            namespaces()
-                .filter(|netns| netns.starts_with(&format!("{name}-")))
-                .count(),
-            0
-        );
+        assert_eq!(namespaces().filter(|netns| netns.starts_with(&format!("{name}-"))).count(), 0);
         assert!(!folder.exists());
     }
 
@@ -245,24 +207,13 @@ mod tests {
             std::panic::panic_any(lab.folder().to_path_buf());
         }));
         assert!(panicked.is_err());
-        assert_eq!(
-            namespaces()
-                .filter(|netns| netns.starts_with(&format!("{name}-")))
-                .count(),
-            0
-        );
+        assert_eq!(namespaces().filter(|netns| netns.starts_with(&format!("{name}-"))).count(), 0);
     }
 
     #[test]
     fn labs_of_the_dead_are_recognised() {
-        assert!(!maker_is_gone(&format!(
-            "{PREFIX}-{}-0",
-            std::process::id()
-        )));
-        assert!(
-            maker_is_gone(&format!("{PREFIX}-4194304-0")),
-            "no process can have this number"
-        );
+        assert!(!maker_is_gone(&format!("{PREFIX}-{}-0", std::process::id())));
+        assert!(maker_is_gone(&format!("{PREFIX}-4194304-0")), "no process can have this number");
         assert!(!maker_is_gone("fwklab-something-else"));
     }
 }

@@ -56,9 +56,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Seconds since 1970 by this machine's clock: what the programs under test see too.
 pub fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Asks again, about two hundred times, until the answer is yes; false if it was never yes within `patience`.

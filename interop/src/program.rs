@@ -38,10 +38,5 @@ fn built(name: &str) -> PathBuf {
     let target = target.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"));
     let path = target.join("release").join(name);
     let found = path.canonicalize();
-    found.unwrap_or_else(|_| {
-        panic!(
-            "{} is not there; build it first: cargo build --release",
-            path.display()
-        )
-    })
+    found.unwrap_or_else(|_| panic!("{} is not there; build it first: cargo build --release", path.display()))
 }

@@ -27,9 +27,7 @@ pub fn nmap(from: &Host, target: IpAddr, port: u16) -> PortState {
         argv.push("-6");
     }
     let said = from.must(&argv);
-    let line = said
-        .lines()
-        .find(|line| line.starts_with(&format!("{port}/tcp")));
+    let line = said.lines().find(|line| line.starts_with(&format!("{port}/tcp")));
     match line.and_then(|line| line.split_whitespace().nth(1)) {
         Some("open") => PortState::Open,
         Some("closed") => PortState::Closed,
@@ -40,9 +38,7 @@ pub fn nmap(from: &Host, target: IpAddr, port: u16) -> PortState {
 
 /// Whether a host answers a ping.
 pub fn pings(from: &Host, target: IpAddr) -> bool {
-    from.run(&["ping", "-c", "1", "-W", "1", &target.to_string()])
-        .code
-        == Some(0)
+    from.run(&["ping", "-c", "1", "-W", "1", &target.to_string()]).code == Some(0)
 }
 
 /// Whether a TCP connection comes about with the first attempt, within `patience`.

@@ -38,25 +38,13 @@ impl Sshd {
         fs::create_dir_all(&folder).expect("the lab's folder can be written");
         let (host_key, key) = (folder.join("host_key"), folder.join("user_key"));
         for key in [&host_key, &key] {
-            lab.server.must(&[
-                "ssh-keygen",
-                "-q",
-                "-t",
-                "ed25519",
-                "-N",
-                "",
-                "-f",
-                &text(key),
-            ]);
+            lab.server.must(&["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", &text(key)]);
         }
-        fs::copy(key.with_extension("pub"), folder.join("authorized_keys"))
-            .expect("the key was made");
+        fs::copy(key.with_extension("pub"), folder.join("authorized_keys")).expect("the key was made");
         // Many machines lock root's password, and sshd refuses locked accounts: it sees a shadow file of its own.
         let shadow = folder.join("shadow");
-        fs::write(&shadow, "root:*:19000:0:99999:7:::\nsshd:!:19000::::::\n")
-            .expect("the lab's folder can be written");
-        fs::set_permissions(&shadow, fs::Permissions::from_mode(0o600))
-            .expect("the file was just written");
+        fs::write(&shadow, "root:*:19000:0:99999:7:::\nsshd:!:19000::::::\n").expect("the lab's folder can be written");
+        fs::set_permissions(&shadow, fs::Permissions::from_mode(0o600)).expect("the file was just written");
         let config = folder.join("sshd_config");
         let settings = format!(
             "HostKey {}\nAuthorizedKeysFile {}\nPermitRootLogin prohibit-password\nStrictModes no\nUsePAM no\n\
@@ -67,21 +55,14 @@ impl Sshd {
         fs::write(&config, settings).expect("the lab's folder can be written");
         let log = File::create(folder.join("sshd.log")).expect("the lab's folder can be written");
         let start = "mount --bind \"$1\" /etc/shadow && exec /usr/sbin/sshd -D -e -f \"$2\"";
-        let process = lab.server.start(
-            &["sh", "-c", start, "sh", &text(&shadow), &text(&config)],
-            |command| {
-                command.stderr(log);
-            },
-        );
+        let process = lab.server.start(&["sh", "-c", start, "sh", &text(&shadow), &text(&config)], |command| {
+            command.stderr(log);
+        });
         let sshd = Self { process, key };
         let up = crate::eventually(Duration::from_secs(5), || {
             connects(&lab.server, [127, 0, 0, 1], 22, Duration::from_millis(100))
         });
-        assert!(
-            up,
-            "sshd does not answer: {}",
-            fs::read_to_string(folder.join("sshd.log")).unwrap_or_default()
-        );
+        assert!(up, "sshd does not answer: {}", fs::read_to_string(folder.join("sshd.log")).unwrap_or_default());
         sshd
     }
 
@@ -127,21 +108,10 @@ impl Sshd {
         let keyboard = process.stdin.take().expect("stdin is piped");
         let lines = BufReader::new(process.stdout.take().expect("stdout is piped")).lines();
         let (sender, screen) = channel();
-        std::thread::spawn(move || {
-            lines
-                .map_while(Result::ok)
-                .try_for_each(|line| sender.send(line))
-        });
-        let session = Session {
-            process,
-            keyboard,
-            screen,
-        };
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let session = Session { process, keyboard, screen };
         assert_eq!(
-            session
-                .screen
-                .recv_timeout(Duration::from_secs(10))
-                .as_deref(),
+            session.screen.recv_timeout(Duration::from_secs(10)).as_deref(),
             Ok("in"),
             "the session did not come about"
         );

@@ -22,12 +22,7 @@ const UNDER_WAY: usize = 24;
 /// Sends a payload to the server's SPA port and tries to connect until that succeeds; `None` if it never does within `limit`.
 ///
 /// Sending and connecting are done by the same thread, so the figure starts when the kernel has taken the packet.
-pub fn from_packet_to_connection(
-    from: &Host,
-    payload: &[u8],
-    port: u16,
-    limit: Duration,
-) -> Option<Duration> {
+pub fn from_packet_to_connection(from: &Host, payload: &[u8], port: u16, limit: Duration) -> Option<Duration> {
     from.inside(|| {
         let sender = UdpSocket::bind("0.0.0.0:0").ok()?;
         sender.send_to(payload, (SERVER, 62201)).ok()?;
@@ -57,14 +52,10 @@ pub fn first_connection(to: Ipv4Addr, port: u16, end: Instant) -> Option<Instant
 }
 
 fn answered(attempts: &VecDeque<Socket>) -> bool {
-    let mut wanted: Vec<PollFd<'_>> = attempts
-        .iter()
-        .map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLOUT))
-        .collect();
+    let mut wanted: Vec<PollFd<'_>> =
+        attempts.iter().map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLOUT)).collect();
     poll(&mut wanted, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
-        && attempts
-            .iter()
-            .any(|socket| matches!(socket.take_error(), Ok(None)) && socket.peer_addr().is_ok())
+        && attempts.iter().any(|socket| matches!(socket.take_error(), Ok(None)) && socket.peer_addr().is_ok())
 }
 
 /// An SPA packet that went by, and when.
@@ -85,15 +76,9 @@ pub fn tap(host: &Host) -> Receiver<Seen> {
     const EVERY_PROTOCOL: u16 = 0x0003;
     let (sender, seen) = channel();
     let tap = host.inside(|| {
-        let socket = Socket::new(
-            Domain::PACKET,
-            Type::DGRAM,
-            Some(Protocol::from(i32::from(EVERY_PROTOCOL.to_be()))),
-        );
+        let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(i32::from(EVERY_PROTOCOL.to_be()))));
         let socket = socket.expect("root may open a packet socket");
-        socket
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .expect("a time limit can be set");
+        socket.set_read_timeout(Some(Duration::from_secs(10))).expect("a time limit can be set");
         socket
     });
     std::thread::spawn(move || {
@@ -110,11 +95,7 @@ pub fn tap(host: &Host) -> Receiver<Seen> {
 
 fn datagram(ip: &[u8], at: Instant) -> Option<Seen> {
     let word = |at: usize| Some(u16::from_be_bytes([*ip.get(at)?, *ip.get(at + 1)?]));
-    let address = |at: usize| {
-        Some(Ipv4Addr::from(
-            <[u8; 4]>::try_from(ip.get(at..at + 4)?).ok()?,
-        ))
-    };
+    let address = |at: usize| Some(Ipv4Addr::from(<[u8; 4]>::try_from(ip.get(at..at + 4)?).ok()?));
     if ip.first() != Some(&0x45) || ip.get(9) != Some(&17) || word(22)? != 62201 {
         return None;
     }

@@ -32,20 +32,13 @@ pub fn recorded(group: &str) -> Vec<Recorded> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/recorded.json");
     let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let file: Value = serde_json::from_str(&text).expect("the vectors are JSON");
-    file[group]
-        .as_array()
-        .expect("a list of vectors")
-        .iter()
-        .map(read)
-        .collect()
+    file[group].as_array().expect("a list of vectors").iter().map(read).collect()
 }
 
 fn read(vector: &Value) -> Recorded {
     let text = |field: &str| vector[field].as_str().unwrap_or_default().to_owned();
-    let (allow, ports) = text("message")
-        .split_once(',')
-        .map(|(a, p)| (a.to_owned(), p.to_owned()))
-        .expect("an access message");
+    let (allow, ports) =
+        text("message").split_once(',').map(|(a, p)| (a.to_owned(), p.to_owned())).expect("an access message");
     Recorded {
         id: text("id"),
         packet: text("packet"),
@@ -60,8 +53,6 @@ fn read(vector: &Value) -> Recorded {
 fn bytes(hex: &str) -> Vec<u8> {
     hex.as_bytes()
         .chunks(2)
-        .map(|pair| {
-            u8::from_str_radix(&String::from_utf8_lossy(pair), 16).expect("hexadecimal digits")
-        })
+        .map(|pair| u8::from_str_radix(&String::from_utf8_lossy(pair), 16).expect("hexadecimal digits"))
         .collect()
 }

@@ -69,8 +69,7 @@ impl Wall {
     /// Loads the administrator's ruleset anew, as a boot or a careless hand would: flush, then all of it.
     pub fn reload(self, server: &Host) {
         let file = server.home().join("rules.nft");
-        std::fs::write(&file, format!("flush ruleset\n{NFT_RULES}"))
-            .expect("the lab's folder can be written");
+        std::fs::write(&file, format!("flush ruleset\n{NFT_RULES}")).expect("the lab's folder can be written");
         server.must(&["nft", "-f", &file.to_string_lossy()]);
     }
 
@@ -86,7 +85,8 @@ impl Wall {
     pub fn doors(self, server: &Host) -> Vec<Door> {
         match self {
             Self::Iptables => {
-                let listing = server.sh("iptables -S FWKNOP_INPUT 2>/dev/null; ip6tables -S FWKNOP_INPUT 2>/dev/null; true");
+                let listing =
+                    server.sh("iptables -S FWKNOP_INPUT 2>/dev/null; ip6tables -S FWKNOP_INPUT 2>/dev/null; true");
                 listing.lines().filter_map(iptables_door).collect()
             }
             Self::Nft => nft_doors(&server.must(&["nft", "-j", "list", "ruleset"])),
@@ -99,12 +99,7 @@ impl Wall {
     /// When there is none, or more than one.
     pub fn only_door(self, server: &Host) -> Door {
         let mut doors = self.doors(server);
-        assert_eq!(
-            doors.len(),
-            1,
-            "expected one door: {doors:?}\n{}",
-            self.listing(server)
-        );
+        assert_eq!(doors.len(), 1, "expected one door: {doors:?}\n{}", self.listing(server));
         doors.remove(0)
     }
 }
@@ -112,24 +107,12 @@ impl Wall {
 /// `-A FWKNOP_INPUT -s 192.0.2.10/32 -p tcp -m tcp --dport 22 … --comment _exp_1795332870 -j ACCEPT`
 fn iptables_door(line: &str) -> Option<Door> {
     let words: Vec<&str> = line.split_whitespace().collect();
-    let after = |flag: &str| {
-        words
-            .iter()
-            .position(|word| *word == flag)
-            .and_then(|at| words.get(at + 1))
-            .copied()
-    };
+    let after = |flag: &str| words.iter().position(|word| *word == flag).and_then(|at| words.get(at + 1)).copied();
     Some(Door {
         client: after("-s")?.split('/').next()?.parse().ok()?,
         protocol: after("-p")?.to_owned(),
         port: after("--dport")?.parse().ok()?,
-        ends: after("--comment").and_then(|comment| {
-            comment
-                .trim_matches('"')
-                .strip_prefix("_exp_")?
-                .parse()
-                .ok()
-        }),
+        ends: after("--comment").and_then(|comment| comment.trim_matches('"').strip_prefix("_exp_")?.parse().ok()),
     })
 }
 
@@ -137,9 +120,7 @@ fn iptables_door(line: &str) -> Option<Door> {
 fn nft_doors(json: &str) -> Vec<Door> {
     let listing: Value = serde_json::from_str(json).expect("nft -j prints JSON");
     let objects = listing["nftables"].as_array().cloned().unwrap_or_default();
-    let sets = objects
-        .iter()
-        .filter_map(|object| object["set"]["elem"].as_array());
+    let sets = objects.iter().filter_map(|object| object["set"]["elem"].as_array());
     sets.flatten().filter_map(nft_door).collect()
 }
 
@@ -168,12 +149,8 @@ mod tests {
         let door = iptables_door(
             "-A FWKNOP_INPUT -s 10.77.0.2/32 -p tcp -m tcp --dport 22 -m comment --comment _exp_1795332870 -j ACCEPT",
         );
-        let expected = Door {
-            client: [10, 77, 0, 2].into(),
-            protocol: "tcp".into(),
-            port: 22,
-            ends: Some(1_795_332_870),
-        };
+        let expected =
+            Door { client: [10, 77, 0, 2].into(), protocol: "tcp".into(), port: 22, ends: Some(1_795_332_870) };
         assert_eq!(door, Some(expected));
     }
 
@@ -188,9 +165,6 @@ mod tests {
 
     #[test]
     fn a_set_of_port_numbers_is_no_door() {
-        assert_eq!(
-            nft_doors(r#"{"nftables":[{"set":{"name":"x","elem":[22,2222]}}]}"#),
-            []
-        );
+        assert_eq!(nft_doors(r#"{"nftables":[{"set":{"name":"x","elem":[22,2222]}}]}"#), []);
     }
 }

@@ -24,10 +24,7 @@ pub fn udp(from: &Host, to: SocketAddr, payload: &[u8]) {
 /// # Panics
 /// When the kernel does not take it.
 pub fn raw(from: &Host, packet: &[u8]) {
-    let destination = packet
-        .get(16..20)
-        .and_then(|bytes| <[u8; 4]>::try_from(bytes).ok())
-        .map(Ipv4Addr::from);
+    let destination = packet.get(16..20).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map(Ipv4Addr::from);
     let destination = SocketAddrV4::new(destination.expect("an IPv4 header has a destination"), 0);
     let sent = from.inside(|| -> io::Result<usize> {
         let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::from(255)))?;
@@ -43,29 +40,14 @@ pub fn ipv4(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, body: &[u8]) 
 }
 
 /// The two fragments of one packet, cut after `first` bytes of the body (a multiple of 8).
-pub fn fragments(
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
-    protocol: u8,
-    body: &[u8],
-    first: usize,
-) -> [Vec<u8>; 2] {
+pub fn fragments(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, body: &[u8], first: usize) -> [Vec<u8>; 2] {
     const MORE: u16 = 0x2000;
     let (head, tail) = body.split_at(first);
     let offset = u16::try_from(first / 8).expect("a body is short");
-    [
-        fragment(source, destination, protocol, MORE, head),
-        fragment(source, destination, protocol, offset, tail),
-    ]
+    [fragment(source, destination, protocol, MORE, head), fragment(source, destination, protocol, offset, tail)]
 }
 
-fn fragment(
-    source: Ipv4Addr,
-    destination: Ipv4Addr,
-    protocol: u8,
-    place: u16,
-    body: &[u8],
-) -> Vec<u8> {
+fn fragment(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8, place: u16, body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(20 + body.len()).expect("a packet is short");
     let mut packet = vec![0x45, 0];
     packet.extend(length.to_be_bytes());

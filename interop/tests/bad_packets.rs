@@ -29,16 +29,9 @@ fn scene(wall: Wall, access: &str, config: &str, arguments: &[&str]) -> Option<S
     let lab = Lab::or_skip()?;
     wall.raise(&lab.server);
     let keys = Keys::generate(Maker::Original, &lab.client);
-    let setup = Setup::new(Maker::Ours, wall, &(keys.stanza() + access))
-        .line(config)
-        .with(arguments);
+    let setup = Setup::new(Maker::Ours, wall, &(keys.stanza() + access)).line(config).with(arguments);
     let daemon = Daemon::start(&lab, &setup);
-    Some(Scene {
-        lab,
-        daemon,
-        keys,
-        wall,
-    })
+    Some(Scene { lab, daemon, keys, wall })
 }
 
 impl Scene {
@@ -59,18 +52,12 @@ impl Scene {
     fn use_up(&self, packet: &str) {
         self.deliver(packet);
         assert!(
-            eventually(Duration::from_secs(3), || !self
-                .wall
-                .doors(&self.lab.server)
-                .is_empty()),
+            eventually(Duration::from_secs(3), || !self.wall.doors(&self.lab.server).is_empty()),
             "{}",
             self.daemon.log()
         );
         assert!(
-            eventually(Duration::from_secs(6), || self
-                .wall
-                .doors(&self.lab.server)
-                .is_empty()),
+            eventually(Duration::from_secs(6), || self.wall.doors(&self.lab.server).is_empty()),
             "{}",
             self.daemon.log()
         );
@@ -79,24 +66,14 @@ impl Scene {
     /// A good knock opens the client's door, and no other stands open.
     fn only_the_good_one_gets_in(&mut self) {
         self.knock().send(&self.lab.client);
-        let opened = eventually(Duration::from_secs(3), || {
-            !self.wall.doors(&self.lab.server).is_empty()
-        });
+        let opened = eventually(Duration::from_secs(3), || !self.wall.doors(&self.lab.server).is_empty());
         assert!(opened && self.daemon.runs(), "{}", self.daemon.log());
         let doors = self.wall.doors(&self.lab.server);
-        assert!(
-            doors.iter().all(|door| door.client == CLIENT),
-            "{doors:?}\n{}",
-            self.daemon.log()
-        );
+        assert!(doors.iter().all(|door| door.client == CLIENT), "{doors:?}\n{}", self.daemon.log());
     }
 
     fn says(&self, why: &str) {
-        assert!(
-            self.daemon.says(why),
-            "no {why:?} in:\n{}",
-            self.daemon.log()
-        );
+        assert!(self.daemon.says(why), "no {why:?} in:\n{}", self.daemon.log());
     }
 }
 
@@ -106,9 +83,7 @@ fn wrong_keys() {
         return;
     };
     let others = Keys::generate(Maker::Original, &scene.lab.client);
-    Knock::new(Maker::Original, &others)
-        .allow(STRANGER)
-        .send(&scene.lab.client);
+    Knock::new(Maker::Original, &others).allow(STRANGER).send(&scene.lab.client);
     scene.says("(stanza #1) SPA Packet from IP: 192.0.2.10 received with access source match");
     scene.says("(stanza #1) Non-corresponding HMAC for this stanza");
     scene.only_the_good_one_gets_in();
@@ -120,13 +95,8 @@ fn the_right_hmac_key_with_the_wrong_cipher_key() {
         return;
     };
     let other = Keys::generate(Maker::Original, &scene.lab.client);
-    let mixed = Keys {
-        cipher: other.cipher,
-        hmac: scene.keys.hmac.clone(),
-    };
-    Knock::new(Maker::Original, &mixed)
-        .allow(STRANGER)
-        .send(&scene.lab.client);
+    let mixed = Keys { cipher: other.cipher, hmac: scene.keys.hmac.clone() };
+    Knock::new(Maker::Original, &mixed).allow(STRANGER).send(&scene.lab.client);
     scene.says("[192.0.2.10] (stanza #1) Error creating fko context:");
     scene.only_the_good_one_gets_in();
 }
@@ -176,27 +146,11 @@ fn replayed_in_every_spelling_and_over_every_transport() {
             scene.deliver(&spelling);
         }
         let client = &scene.lab.client;
+        wire::raw(client, &wire::ipv4(CLIENT, SERVER, 6, &wire::tcp_body(40000, SPA, packet.as_bytes())));
+        wire::raw(client, &wire::ipv4(CLIENT, SERVER, 1, &wire::icmp_body(packet.as_bytes())));
         wire::raw(
             client,
-            &wire::ipv4(
-                CLIENT,
-                SERVER,
-                6,
-                &wire::tcp_body(40000, SPA, packet.as_bytes()),
-            ),
-        );
-        wire::raw(
-            client,
-            &wire::ipv4(CLIENT, SERVER, 1, &wire::icmp_body(packet.as_bytes())),
-        );
-        wire::raw(
-            client,
-            &wire::ipv4(
-                Ipv4Addr::new(192, 0, 2, 77),
-                SERVER,
-                17,
-                &wire::udp_body(1, SPA, packet.as_bytes()),
-            ),
+            &wire::ipv4(Ipv4Addr::new(192, 0, 2, 77), SERVER, 17, &wire::udp_body(1, SPA, packet.as_bytes())),
         );
         scene.only_the_good_one_gets_in();
     }
@@ -208,38 +162,18 @@ fn stale_and_from_the_future() {
         return;
     };
     for offset in ["--time-offset-minus", "--time-offset-plus"] {
-        let packet = scene
-            .knock()
-            .allow(STRANGER)
-            .with(&[offset, "10M"])
-            .packet(&scene.lab.client);
-        let before = scene
-            .daemon
-            .log()
-            .matches("SPA data time difference is too great (")
-            .count();
+        let packet = scene.knock().allow(STRANGER).with(&[offset, "10M"]).packet(&scene.lab.client);
+        let before = scene.daemon.log().matches("SPA data time difference is too great (").count();
         scene.deliver(&packet);
         assert!(
-            scene
-                .daemon
-                .says_times("SPA data time difference is too great (", before + 1),
+            scene.daemon.says_times("SPA data time difference is too great (", before + 1),
             "{}",
             scene.daemon.log()
         );
         // Used up although it was refused: whoever recorded it cannot wait for its time to come.
-        let before = scene
-            .daemon
-            .log()
-            .matches("Replay detected from source IP:")
-            .count();
+        let before = scene.daemon.log().matches("Replay detected from source IP:").count();
         scene.deliver(&packet);
-        assert!(
-            scene
-                .daemon
-                .says_times("Replay detected from source IP:", before + 1),
-            "{}",
-            scene.daemon.log()
-        );
+        assert!(scene.daemon.says_times("Replay detected from source IP:", before + 1), "{}", scene.daemon.log());
     }
     scene.only_the_good_one_gets_in();
 }
@@ -250,9 +184,7 @@ fn sizes_no_packet_has() {
         return;
     };
     let good = scene.packet();
-    for length in [
-        0, 1, 35, 36, 139, 140, 399, 400, 401, 1400, 1472, 1499, 1500, 1501, 9000, 65507,
-    ] {
+    for length in [0, 1, 35, 36, 139, 140, 399, 400, 401, 1400, 1472, 1499, 1500, 1501, 9000, 65507] {
         let text: String = good.chars().cycle().take(length).collect();
         scene.deliver(&text);
         scene.deliver(&"hQ".chars().cycle().take(length).collect::<String>());
@@ -274,10 +206,7 @@ fn in_fragments() {
     let mut padded = wire::udp_body(40000, SPA, scene.packet().as_bytes());
     padded.resize(padded.len().next_multiple_of(8) + 8, b'A');
     let whole = padded.len() - 8;
-    wire::raw(
-        &scene.lab.client,
-        &wire::fragments(CLIENT, SERVER, 17, &padded, whole)[0],
-    );
+    wire::raw(&scene.lab.client, &wire::fragments(CLIENT, SERVER, 17, &padded, whole)[0]);
     scene.only_the_good_one_gets_in();
 }
 
@@ -293,18 +222,8 @@ fn headers_that_lie() {
     long_udp[4..6].copy_from_slice(&9999_u16.to_be_bytes());
     let mut tcp = wire::tcp_body(40000, SPA, good.as_bytes());
     tcp[12] = 0xf0;
-    for (protocol, body) in [
-        (17, short_udp),
-        (17, long_udp),
-        (6, tcp),
-        (6, vec![0; 3]),
-        (17, vec![]),
-        (1, vec![8]),
-    ] {
-        wire::raw(
-            &scene.lab.client,
-            &wire::ipv4(CLIENT, SERVER, protocol, &body),
-        );
+    for (protocol, body) in [(17, short_udp), (17, long_udp), (6, tcp), (6, vec![0; 3]), (17, vec![]), (1, vec![8])] {
+        wire::raw(&scene.lab.client, &wire::ipv4(CLIENT, SERVER, protocol, &body));
     }
     scene.only_the_good_one_gets_in();
 }
@@ -315,10 +234,7 @@ fn from_a_source_no_stanza_covers() {
         return;
     };
     // The first stanza covers everybody; write it anew so that it covers the client only.
-    let access = scene
-        .keys
-        .stanza()
-        .replace("SOURCE ANY", "SOURCE 192.0.2.10");
+    let access = scene.keys.stanza().replace("SOURCE ANY", "SOURCE 192.0.2.10");
     drop(scene.daemon);
     scene.daemon = Daemon::start(&scene.lab, &Setup::new(Maker::Ours, Nft, &access));
     deliver(&scene.lab.stranger, &scene.packet());
@@ -349,28 +265,15 @@ fn what_the_stanza_forbids() {
             &["-s"],
             "[192.0.2.10] (stanza #1) Got 0.0.0.0 when valid source IP was required.",
         ),
-        (
-            "ACCESS_EXPIRE_EPOCH 1000000000\n",
-            &[],
-            "[192.0.2.10] (stanza #1) Access stanza has expired",
-        ),
+        ("ACCESS_EXPIRE_EPOCH 1000000000\n", &[], "[192.0.2.10] (stanza #1) Access stanza has expired"),
     ];
     for (access, arguments, why) in refused {
         let Some(mut scene) = scene(Nft, access, "", &[]) else {
             return;
         };
-        scene
-            .knock()
-            .allow(STRANGER)
-            .with(arguments)
-            .send(&scene.lab.client);
+        scene.knock().allow(STRANGER).with(arguments).send(&scene.lab.client);
         scene.says(why);
-        assert_eq!(
-            scene.wall.doors(&scene.lab.server),
-            [],
-            "{}",
-            scene.daemon.log()
-        );
+        assert_eq!(scene.wall.doors(&scene.lab.server), [], "{}", scene.daemon.log());
         assert!(scene.daemon.runs());
     }
 }
@@ -382,11 +285,7 @@ fn a_command_where_none_is_allowed() {
     };
     let trace = scene.lab.folder().join("trace");
     let command = format!("touch {}", trace.display());
-    scene
-        .knock()
-        .allow(STRANGER)
-        .with(&["-C", &command])
-        .send(&scene.lab.client);
+    scene.knock().allow(STRANGER).with(&["-C", &command]).send(&scene.lab.client);
     scene.says("[192.0.2.10] (stanza #1) SPA Command messages are not allowed in the current configuration.");
     scene.only_the_good_one_gets_in();
     assert!(!trace.exists());

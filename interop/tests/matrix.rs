@@ -49,18 +49,13 @@ fn knock_open_close(client: Maker, server: Maker, wall: Wall) {
     assert_eq!(nmap(&lab.client, SERVER.into(), 22), PortState::Filtered);
 
     Knock::new(client, &keys).send(&lab.client);
-    let opened = eventually(Duration::from_secs(3), || {
-        wall.doors(&lab.server)
-            .iter()
-            .any(|door| door.client == CLIENT)
-    });
+    let opened =
+        eventually(Duration::from_secs(3), || wall.doors(&lab.server).iter().any(|door| door.client == CLIENT));
     assert!(opened, "{}", daemon.log());
     let mut session = sshd.log_in(&lab.client);
     assert_eq!(nmap(&lab.stranger, SERVER.into(), 22), PortState::Filtered);
 
-    let closed = eventually(Duration::from_secs(6), || {
-        wall.doors(&lab.server).is_empty()
-    });
+    let closed = eventually(Duration::from_secs(6), || wall.doors(&lab.server).is_empty());
     assert!(closed, "{}", wall.listing(&lab.server));
     assert_eq!(nmap(&lab.client, SERVER.into(), 22), PortState::Filtered);
     assert!(session.lives(), "the session ended with the door");

@@ -21,11 +21,7 @@ fn lab(wall: Wall) -> Option<(Lab, Sshd, Keys, Setup)> {
     let sshd = Sshd::start(&lab);
     wall.raise(&lab.server);
     let keys = Keys::generate(Maker::Original, &lab.client);
-    let setup = Setup::new(
-        Maker::Ours,
-        wall,
-        &(keys.stanza() + "FW_ACCESS_TIMEOUT 3\n"),
-    );
+    let setup = Setup::new(Maker::Ours, wall, &(keys.stanza() + "FW_ACCESS_TIMEOUT 3\n"));
     Some((lab, sshd, keys, setup))
 }
 
@@ -36,23 +32,14 @@ fn packet(lab: &Lab, keys: &Keys) -> String {
 /// Delivers a packet and waits for its door.
 fn open(lab: &Lab, wall: Wall, daemon: &Daemon, packet: &str) -> u64 {
     deliver(&lab.client, packet);
-    assert!(
-        eventually(Duration::from_secs(3), || !wall
-            .doors(&lab.server)
-            .is_empty()),
-        "{}",
-        daemon.log()
-    );
+    assert!(eventually(Duration::from_secs(3), || !wall.doors(&lab.server).is_empty()), "{}", daemon.log());
     wall.only_door(&lab.server).ends.expect("a door has an end")
 }
 
 /// A connection comes about before the end, and none a second after it.
 fn shut_after(lab: &Lab, end: u64) {
     assert!(reaches_ssh(&lab.client, SERVER), "the door is not open");
-    assert!(
-        eventually(Duration::from_secs(6), || now() > end),
-        "the clock stands"
-    );
+    assert!(eventually(Duration::from_secs(6), || now() > end), "the clock stands");
     // iptables counts the last second in.
     std::thread::sleep(Duration::from_millis(200));
     assert!(!reaches_ssh(&lab.client, SERVER), "open beyond its end");
@@ -62,18 +49,9 @@ fn shut_after(lab: &Lab, end: u64) {
 /// After a restart the old packet is known, a fresh one works, and a clean exit leaves no trace.
 fn starts_clean_again(lab: &Lab, setup: &Setup, keys: &Keys, used: &str, before: &str) {
     let mut daemon = Daemon::start(lab, setup);
-    assert_eq!(
-        setup.wall.doors(&lab.server),
-        [],
-        "left over: {}",
-        daemon.log()
-    );
+    assert_eq!(setup.wall.doors(&lab.server), [], "left over: {}", daemon.log());
     deliver(&lab.client, used);
-    assert!(
-        daemon.says("Replay detected from source IP:"),
-        "{}",
-        daemon.log()
-    );
+    assert!(daemon.says("Replay detected from source IP:"), "{}", daemon.log());
     assert_eq!(setup.wall.doors(&lab.server), []);
     open(lab, setup.wall, &daemon, &packet(lab, keys));
     assert_eq!(daemon.stop(), Some(0));
@@ -88,17 +66,12 @@ fn the_warden_is_killed() {
         };
         let before = wall.listing(&lab.server);
         let mut daemon = Daemon::start(&lab, &setup);
-        let listener = daemon
-            .listener()
-            .expect("the listener is a process of its own");
+        let listener = daemon.listener().expect("the listener is a process of its own");
         let used = packet(&lab, &keys);
         let end = open(&lab, wall, &daemon, &used);
         daemon.signal(Signal::SIGKILL);
         assert!(daemon.ends());
-        assert!(
-            eventually(Duration::from_secs(3), || !listener.alive()),
-            "the listener lives on alone"
-        );
+        assert!(eventually(Duration::from_secs(3), || !listener.alive()), "the listener lives on alone");
         shut_after(&lab, end);
         drop(daemon);
         starts_clean_again(&lab, &setup, &keys, &used, &before);
@@ -115,17 +88,8 @@ fn the_listener_is_killed() {
         let mut daemon = Daemon::start(&lab, &setup);
         let used = packet(&lab, &keys);
         let end = open(&lab, wall, &daemon, &used);
-        send(
-            daemon
-                .listener()
-                .expect("the listener is a process of its own"),
-            Signal::SIGKILL,
-        );
-        assert!(
-            daemon.ends(),
-            "the warden goes on without a listener:\n{}",
-            daemon.log()
-        );
+        send(daemon.listener().expect("the listener is a process of its own"), Signal::SIGKILL);
+        assert!(daemon.ends(), "the warden goes on without a listener:\n{}", daemon.log());
         assert_eq!(daemon.exit_code(), Some(1), "{}", daemon.log());
         assert!(eventually(Duration::from_secs(6), || now() > end));
         std::thread::sleep(Duration::from_millis(200));
@@ -156,11 +120,7 @@ fn both_are_killed_right_after_a_packet() {
         if !opened.is_empty() {
             // It was good once, so it must not be good again.
             deliver(&lab.client, &used);
-            assert!(
-                daemon.says("Replay detected from source IP:"),
-                "round {round}: {}",
-                daemon.log()
-            );
+            assert!(daemon.says("Replay detected from source IP:"), "round {round}: {}", daemon.log());
             assert_eq!(Nft.doors(&lab.server), [], "round {round}");
         }
     }
@@ -171,19 +131,14 @@ fn the_ruleset_is_reloaded_and_mended_within_100_ms() {
     let Some((lab, _sshd, keys, setup)) = lab(Nft) else {
         return;
     };
-    let setup = Setup {
-        access: keys.stanza(),
-        ..setup
-    };
+    let setup = Setup { access: keys.stanza(), ..setup };
     let mut daemon = Daemon::start(&lab, &setup);
     let end = open(&lab, Nft, &daemon, &packet(&lab, &keys));
     let mut took: Vec<Duration> = (0..5)
         .map(|_| {
             Nft.reload(&lab.server);
             let reloaded = Instant::now();
-            let mended = eventually(Duration::from_secs(2), || {
-                !Nft.doors(&lab.server).is_empty()
-            });
+            let mended = eventually(Duration::from_secs(2), || !Nft.doors(&lab.server).is_empty());
             let took = reloaded.elapsed();
             assert!(mended, "{}\n{}", daemon.log(), Nft.listing(&lab.server));
             assert!(
@@ -192,10 +147,7 @@ fn the_ruleset_is_reloaded_and_mended_within_100_ms() {
                 Nft.listing(&lab.server)
             );
             let door = Nft.only_door(&lab.server).ends.expect("a door has an end");
-            assert!(
-                door.abs_diff(end) <= 1,
-                "mended with another end: {door} for {end}"
-            );
+            assert!(door.abs_diff(end) <= 1, "mended with another end: {door} for {end}");
             took
         })
         .collect();
@@ -214,15 +166,9 @@ fn a_jump_that_was_taken_away_comes_back_with_the_next_knock() {
         return;
     };
     let daemon = Daemon::start(&lab, &setup);
-    lab.server.sh(
-        "iptables -D INPUT -j FWKNOP_INPUT && iptables -F FWKNOP_INPUT && iptables -X FWKNOP_INPUT",
-    );
+    lab.server.sh("iptables -D INPUT -j FWKNOP_INPUT && iptables -F FWKNOP_INPUT && iptables -X FWKNOP_INPUT");
     open(&lab, Iptables, &daemon, &packet(&lab, &keys));
-    assert!(
-        reaches_ssh(&lab.client, SERVER),
-        "{}",
-        Iptables.listing(&lab.server)
-    );
+    assert!(reaches_ssh(&lab.client, SERVER), "{}", Iptables.listing(&lab.server));
 }
 
 #[test]
@@ -239,33 +185,21 @@ fn a_firewall_that_refuses() {
             refuse.display()
         );
         fs::write(folder.join(name), script).expect("the lab's folder can be written");
-        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755))
-            .expect("the file was just written");
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755)).expect("the file was just written");
     }
-    setup = setup.line(&format!(
-        "FIREWALL_EXE {};",
-        folder.join("iptables").display()
-    ));
+    setup = setup.line(&format!("FIREWALL_EXE {};", folder.join("iptables").display()));
     let mut daemon = Daemon::start(&lab, &setup);
     fs::write(&refuse, "").expect("the lab's folder can be written");
     let used = packet(&lab, &keys);
     deliver(&lab.client, &used);
     assert!(daemon.says("no more rules for you"), "{}", daemon.log());
-    assert!(
-        !daemon.log().contains("Added access rule"),
-        "{}",
-        daemon.log()
-    );
+    assert!(!daemon.log().contains("Added access rule"), "{}", daemon.log());
     assert_eq!(Iptables.doors(&lab.server), []);
     assert!(daemon.runs());
     // The packet stays used up, although it opened nothing.
     fs::remove_file(&refuse).expect("the file is there");
     deliver(&lab.client, &used);
-    assert!(
-        daemon.says("Replay detected from source IP:"),
-        "{}",
-        daemon.log()
-    );
+    assert!(daemon.says("Replay detected from source IP:"), "{}", daemon.log());
     assert_eq!(Iptables.doors(&lab.server), []);
     open(&lab, Iptables, &daemon, &packet(&lab, &keys));
 }
@@ -284,15 +218,10 @@ fn a_full_disk() {
     deliver(&lab.client, &used);
     let said = eventually(Duration::from_secs(3), || {
         let log = daemon.log();
-        log.contains("Could not add digest to replay cache")
-            || log.contains("No space left on device")
+        log.contains("Could not add digest to replay cache") || log.contains("No space left on device")
     });
     assert!(said, "{}", daemon.log());
-    assert_eq!(
-        Nft.doors(&lab.server),
-        [],
-        "a grant without a recorded claim"
-    );
+    assert_eq!(Nft.doors(&lab.server), [], "a grant without a recorded claim");
     assert!(!reaches_ssh(&lab.client, SERVER));
     assert!(daemon.runs(), "{}", daemon.log());
     // With space again it goes on as before.
@@ -304,16 +233,11 @@ fn a_full_disk() {
 /// Fills a small file system to the last byte, and the last page of the digest file too.
 fn fill_up(run: &str) {
     let digests = format!("{run}/digest.cache");
-    let length = fs::metadata(&digests)
-        .expect("the daemon made its digest file")
-        .len();
+    let length = fs::metadata(&digests).expect("the daemon made its digest file").len();
     let rest = usize::try_from(length.next_multiple_of(4096) - length).expect("a page is small");
     if rest > 0 {
         let line = format!("#{}\n", "-".repeat(rest - 2));
-        let mut file = fs::OpenOptions::new()
-            .append(true)
-            .open(&digests)
-            .expect("root may append");
+        let mut file = fs::OpenOptions::new().append(true).open(&digests).expect("root may append");
         std::io::Write::write_all(&mut file, line.as_bytes()).expect("the page is there already");
     }
     let mut ballast = fs::File::create(format!("{run}/ballast")).expect("there is space still");
@@ -330,16 +254,8 @@ fn a_digest_file_that_cannot_be_used_stops_the_start() {
     fs::create_dir_all(&not_a_file).expect("the lab's folder can be written");
     let setup = setup.line(&format!("DIGEST_FILE {};", not_a_file.display()));
     let mut daemon = Daemon::launch(&lab, &setup);
-    assert!(
-        daemon.ends(),
-        "it runs without replay protection:\n{}",
-        daemon.log()
-    );
+    assert!(daemon.ends(), "it runs without replay protection:\n{}", daemon.log());
     assert_eq!(daemon.exit_code(), Some(1), "{}", daemon.log());
-    assert!(
-        daemon.log().contains("not-a-file"),
-        "the file is not named:\n{}",
-        daemon.log()
-    );
+    assert!(daemon.log().contains("not-a-file"), "the file is not named:\n{}", daemon.log());
     assert_eq!(Nft.listing(&lab.server), before);
 }

@@ -6,9 +6,7 @@ use std::fs;
 use std::time::Duration;
 
 use interop::lab::{CLIENT, SERVER};
-use interop::{
-    Daemon, Host, Lab, Maker, PortState, Session, Setup, Sshd, Wall, eventually, nmap, now,
-};
+use interop::{Daemon, Host, Lab, Maker, PortState, Session, Setup, Sshd, Wall, eventually, nmap, now};
 use nix::sys::signal::Signal;
 
 #[test]
@@ -34,36 +32,16 @@ fn tutorial(client: Maker, server: Maker, wall: Wall) {
 
     // $ fwknop --key-gen --use-hmac --save-rc-stanza -A tcp/22 -D 192.0.2.20
     let fwknop = client.client().to_string_lossy().into_owned();
-    let made = lab.client.must(&[
-        &fwknop,
-        "--key-gen",
-        "--use-hmac",
-        "--save-rc-stanza",
-        "-A",
-        "tcp/22",
-        "-D",
-        "192.0.2.20",
-    ]);
-    assert!(
-        made.contains("Wrote Rijndael and HMAC keys to rc file:"),
-        "{made}"
-    );
+    let made =
+        lab.client.must(&[&fwknop, "--key-gen", "--use-hmac", "--save-rc-stanza", "-A", "tcp/22", "-D", "192.0.2.20"]);
+    assert!(made.contains("Wrote Rijndael and HMAC keys to rc file:"), "{made}");
 
     // The two key lines go into the server's access.conf.
-    let rc = fs::read_to_string(lab.client.home().join(".fwknoprc"))
-        .expect("the client wrote its rc file");
-    assert!(
-        rc.contains("[192.0.2.20]") && rc.contains("USE_HMAC"),
-        "{rc}"
-    );
-    let keys: Vec<&str> = rc
-        .lines()
-        .filter(|line| line.starts_with("KEY_BASE64") || line.starts_with("HMAC_KEY_BASE64"))
-        .collect();
-    let access = format!(
-        "SOURCE ANY\nOPEN_PORTS tcp/22\nMAX_FW_TIMEOUT 300\n{}\n",
-        keys.join("\n")
-    );
+    let rc = fs::read_to_string(lab.client.home().join(".fwknoprc")).expect("the client wrote its rc file");
+    assert!(rc.contains("[192.0.2.20]") && rc.contains("USE_HMAC"), "{rc}");
+    let keys: Vec<&str> =
+        rc.lines().filter(|line| line.starts_with("KEY_BASE64") || line.starts_with("HMAC_KEY_BASE64")).collect();
+    let access = format!("SOURCE ANY\nOPEN_PORTS tcp/22\nMAX_FW_TIMEOUT 300\n{}\n", keys.join("\n"));
     let mut daemon = Daemon::start(&lab, &Setup::new(server, wall, &access));
 
     // Before the knock nobody sees the port.
@@ -71,16 +49,7 @@ fn tutorial(client: Maker, server: Maker, wall: Wall) {
     assert_eq!(port_22(&lab.stranger), PortState::Filtered);
 
     // $ fwknop -n 192.0.2.20 -a 192.0.2.10 -U bob -v
-    let knock = [
-        fwknop.as_str(),
-        "-n",
-        "192.0.2.20",
-        "-a",
-        "192.0.2.10",
-        "-U",
-        "bob",
-        "-v",
-    ];
+    let knock = [fwknop.as_str(), "-n", "192.0.2.20", "-a", "192.0.2.10", "-U", "bob", "-v"];
     let said = lab.client.must(&knock);
     for line in [
         "Username: bob",
@@ -99,17 +68,9 @@ fn tutorial(client: Maker, server: Maker, wall: Wall) {
 
     // systemctl reload: ours keeps the door open, the original shuts all doors and must be knocked at again.
     daemon.signal(Signal::SIGHUP);
-    assert!(
-        daemon.says("Got SIGHUP. Re-reading configs."),
-        "{}",
-        daemon.log()
-    );
+    assert!(daemon.says("Got SIGHUP. Re-reading configs."), "{}", daemon.log());
     assert!(daemon.says("Re-starting fwknopd"), "{}", daemon.log());
-    assert!(
-        daemon.says_times("Starting fwknopd main event loop.", 2),
-        "{}",
-        daemon.log()
-    );
+    assert!(daemon.says_times("Starting fwknopd main event loop.", 2), "{}", daemon.log());
     match server {
         Maker::Ours => assert_eq!(wall.only_door(&lab.server).client, CLIENT),
         Maker::Original => {
@@ -122,27 +83,18 @@ fn tutorial(client: Maker, server: Maker, wall: Wall) {
     // After 30 seconds it is closed again; the session that was open lives on.
     let end = wall.only_door(&lab.server).ends.expect("a door has an end");
     assert!(
-        eventually(Duration::from_secs(33), || wall
-            .doors(&lab.server)
-            .is_empty()),
+        eventually(Duration::from_secs(33), || wall.doors(&lab.server).is_empty()),
         "{}",
         wall.listing(&lab.server)
     );
-    assert!(
-        now() <= end + 2,
-        "closed {} s after its end",
-        now().saturating_sub(end)
-    );
+    assert!(now() <= end + 2, "closed {} s after its end", now().saturating_sub(end));
     assert_eq!(port_22(&lab.client), PortState::Filtered);
     assert!(session.lives(), "the session ended with the door");
 
     // $ fwknop … --fw-timeout 300: the end is asserted, not waited for.
-    let said = lab
-        .client
-        .must(&[&knock[..], &["--fw-timeout", "300"]].concat());
+    let said = lab.client.must(&[&knock[..], &["--fw-timeout", "300"]].concat());
     assert!(
-        said.contains("Message Type: 3 (Client timeout access msg)")
-            && said.contains("Client Timeout: 300"),
+        said.contains("Message Type: 3 (Client timeout access msg)") && said.contains("Client Timeout: 300"),
         "{said}"
     );
     door_for_the_client(&lab, wall, &daemon, 300);
@@ -166,18 +118,10 @@ fn port_22(from: &Host) -> PortState {
 
 /// One door, for the client to tcp/22, that ends in so many seconds.
 fn door_for_the_client(lab: &Lab, wall: Wall, daemon: &Daemon, seconds: u64) {
-    let opened = eventually(Duration::from_secs(3), || {
-        !wall.doors(&lab.server).is_empty()
-    });
+    let opened = eventually(Duration::from_secs(3), || !wall.doors(&lab.server).is_empty());
     assert!(opened, "{}\n{}", daemon.log(), wall.listing(&lab.server));
     let door = wall.only_door(&lab.server);
-    assert_eq!(
-        (door.client, door.protocol.as_str(), door.port),
-        (CLIENT.into(), "tcp", 22)
-    );
+    assert_eq!((door.client, door.protocol.as_str(), door.port), (CLIENT.into(), "tcp", 22));
     let left = door.ends.expect("a door has an end").saturating_sub(now());
-    assert!(
-        (seconds - 2..=seconds + 1).contains(&left),
-        "{left} s left of {seconds}"
-    );
+    assert!((seconds - 2..=seconds + 1).contains(&left), "{left} s left of {seconds}");
 }

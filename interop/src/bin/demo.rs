@@ -45,8 +45,12 @@ fn tell(lab: &Lab, maker: Maker, wall: Wall) -> ExitCode {
     let fwknop = maker.client().to_string_lossy().into_owned();
 
     story.title("One hidden port, opened by one packet, closed by itself");
-    story.note("Live, in network namespaces that exist only for this. Nothing of this machine's own network is touched.");
-    story.note("States of ports and rules are what nmap, connect() and the kernel say; the programs' own word is not asked.");
+    story.note(
+        "Live, in network namespaces that exist only for this. Nothing of this machine's own network is touched.",
+    );
+    story.note(
+        "States of ports and rules are what nmap, connect() and the kernel say; the programs' own word is not asked.",
+    );
     story.drawing(&[
         "  client   192.0.2.10 ─┐",
         "                       ├─  server 192.0.2.20: sshd, a firewall that drops port 22, fwknopd",
@@ -57,69 +61,46 @@ fn tell(lab: &Lab, maker: Maker, wall: Wall) -> ExitCode {
     let sshd = Sshd::start(lab);
     wall.raise(&lab.server);
     let before = wall.listing(&lab.server);
-    for line in before.lines().filter(|line| {
-        line.contains("22") || line.contains("established") || line.contains("ESTABLISHED")
-    }) {
+    for line in before
+        .lines()
+        .filter(|line| line.contains("22") || line.contains("established") || line.contains("ESTABLISHED"))
+    {
         story.quote("kernel", line.trim());
     }
     story.scan(&lab.client, PortState::Filtered);
     story.scan(&lab.stranger, PortState::Filtered);
 
     story.chapter("Keys are made, and copied to the server");
-    let make = [
-        "--key-gen",
-        "--use-hmac",
-        "--save-rc-stanza",
-        "-A",
-        "tcp/22",
-        "-D",
-        "192.0.2.20",
-    ];
+    let make = ["--key-gen", "--use-hmac", "--save-rc-stanza", "-A", "tcp/22", "-D", "192.0.2.20"];
     story.command(&lab.client, &format!("fwknop {}", make.join(" ")));
     lab.client.must(&[&[fwknop.as_str()], &make[..]].concat());
     let rc = fs::read_to_string(lab.client.home().join(".fwknoprc")).unwrap_or_default();
-    let keys: Vec<&str> = rc
-        .lines()
-        .filter(|line| line.starts_with("KEY_BASE64") || line.starts_with("HMAC_KEY_BASE64"))
-        .collect();
+    let keys: Vec<&str> =
+        rc.lines().filter(|line| line.starts_with("KEY_BASE64") || line.starts_with("HMAC_KEY_BASE64")).collect();
     story.command(&lab.server, "cat /etc/fwknop/access.conf");
-    story.quote("", &format!("SOURCE ANY    OPEN_PORTS tcp/22    FW_ACCESS_TIMEOUT {OPEN_FOR}    KEY_BASE64 …    HMAC_KEY_BASE64 …"));
-    story.state("two keys in the client's ~/.fwknoprc", keys.len() == 2);
-    let access = format!(
-        "SOURCE ANY\nOPEN_PORTS tcp/22\nFW_ACCESS_TIMEOUT {OPEN_FOR}\n{}\n",
-        keys.join("\n")
+    story.quote(
+        "",
+        &format!(
+            "SOURCE ANY    OPEN_PORTS tcp/22    FW_ACCESS_TIMEOUT {OPEN_FOR}    KEY_BASE64 …    HMAC_KEY_BASE64 …"
+        ),
     );
+    story.state("two keys in the client's ~/.fwknoprc", keys.len() == 2);
+    let access = format!("SOURCE ANY\nOPEN_PORTS tcp/22\nFW_ACCESS_TIMEOUT {OPEN_FOR}\n{}\n", keys.join("\n"));
 
     story.chapter("The server listens, without an open port");
     story.command(&lab.server, "fwknopd");
     let mut daemon = Daemon::start(lab, &Setup::new(maker, wall, &access));
     let sockets = lab.server.must(&["ss", "-Hlun"]);
-    story.state(
-        "no UDP socket is open on the server (ss -lun)",
-        sockets.trim().is_empty(),
-    );
-    for (process, role) in daemon
-        .family()
-        .into_iter()
-        .zip(["holds the firewall", "hears packets"])
-    {
-        let uid = process
-            .status("Uid")
-            .split_whitespace()
-            .next()
-            .unwrap_or("?")
-            .to_owned();
+    story.state("no UDP socket is open on the server (ss -lun)", sockets.trim().is_empty());
+    for (process, role) in daemon.family().into_iter().zip(["holds the firewall", "hears packets"]) {
+        let uid = process.status("Uid").split_whitespace().next().unwrap_or("?").to_owned();
         let rights = match process.status("CapEff").trim_start_matches('0') {
             "" => "no capabilities".to_owned(),
             some => format!("capabilities 0x{some}"),
         };
         story.quote(
             "/proc",
-            &format!(
-                "process {}: uid {uid}, {rights}, seccomp {}   {role}",
-                process.0,
-                process.status("Seccomp")
-            ),
+            &format!("process {}: uid {uid}, {rights}, seccomp {}   {role}", process.0, process.status("Seccomp")),
         );
     }
     story.scan(&lab.client, PortState::Filtered);
@@ -130,10 +111,8 @@ fn tell(lab: &Lab, maker: Maker, wall: Wall) -> ExitCode {
     story.command(&lab.client, "fwknop -n 192.0.2.20 -a 192.0.2.10");
     // Somebody tries the door all the time, so that it shows when it opens.
     let answered = std::thread::scope(|scope| {
-        let trying = scope.spawn(|| {
-            lab.client
-                .inside(|| first_connection(SERVER, 22, Instant::now() + Duration::from_secs(5)))
-        });
+        let trying =
+            scope.spawn(|| lab.client.inside(|| first_connection(SERVER, 22, Instant::now() + Duration::from_secs(5))));
         std::thread::sleep(Duration::from_millis(30));
         lab.client.must(&knocking);
         trying.join().unwrap_or(None)
@@ -142,43 +121,21 @@ fn tell(lab: &Lab, maker: Maker, wall: Wall) -> ExitCode {
     let recorded = match &seen {
         Ok(packet) => {
             let text = String::from_utf8_lossy(&packet.payload).into_owned();
-            story.quote(
-                "wire",
-                &format!(
-                    "{} → {}  UDP, {} bytes",
-                    packet.source,
-                    packet.destination,
-                    text.len()
-                ),
-            );
-            story.quote(
-                "",
-                &format!("{}…", text.chars().take(64).collect::<String>()),
-            );
+            story.quote("wire", &format!("{} → {}  UDP, {} bytes", packet.source, packet.destination, text.len()));
+            story.quote("", &format!("{}…", text.chars().take(64).collect::<String>()));
             text
         }
         Err(_) => String::new(),
     };
-    story.state(
-        "one packet to the SPA port, no more",
-        !recorded.is_empty() && wire.try_recv().is_err(),
-    );
+    story.state("one packet to the SPA port, no more", !recorded.is_empty() && wire.try_recv().is_err());
 
     story.chapter("The door is open: for one address, for a while");
-    let took = seen
-        .ok()
-        .zip(answered)
-        .map(|(packet, answered)| answered.saturating_duration_since(packet.at));
-    match took {
-        Some(took) => story.state(
-            &format!(
-                "connect() succeeds {} ms after the packet passed by",
-                milliseconds(took)
-            ),
-            true,
-        ),
-        None => story.state("connect() succeeds within 5 s", false),
-    }
+    let took = seen.ok().zip(answered).map(|(packet, answered)| answered.saturating_duration_since(packet.at));
+    let says = match took {
+        Some(took) => format!("connect() succeeds {} ms after the packet passed by", milliseconds(took)),
+        None => "connect() succeeds within 5 s".to_owned(),
+    };
+    story.state(&says, took.is_some());
     let opened = Instant::now();
     let doors = wall.doors(&lab.server);
     for door in &doors {
@@ -193,27 +150,16 @@ fn tell(lab: &Lab, maker: Maker, wall: Wall) -> ExitCode {
     story.state("the session answers", session.lives());
 
     story.chapter("It closes by itself");
-    let closed = eventually(Duration::from_secs(OPEN_FOR + 3), || {
-        wall.doors(&lab.server).is_empty()
-    });
+    let closed = eventually(Duration::from_secs(OPEN_FOR + 3), || wall.doors(&lab.server).is_empty());
     let after = opened.elapsed();
-    story.state(
-        &format!(
-            "no rule any more, {:.1} s after it was seen",
-            after.as_secs_f32()
-        ),
-        closed,
-    );
+    story.state(&format!("no rule any more, {:.1} s after it was seen", after.as_secs_f32()), closed);
     story.scan(&lab.client, PortState::Filtered);
     story.state("the SSH session that was open lives on", session.lives());
 
     story.chapter("Somebody recorded the packet and sends it again");
     story.command(
         &lab.stranger,
-        &format!(
-            "echo -n {}… > /dev/udp/192.0.2.20/62201",
-            recorded.chars().take(12).collect::<String>()
-        ),
+        &format!("echo -n {}… > /dev/udp/192.0.2.20/62201", recorded.chars().take(12).collect::<String>()),
     );
     deliver(&lab.stranger, &recorded);
     std::thread::sleep(Duration::from_millis(200));
@@ -223,36 +169,20 @@ fn tell(lab: &Lab, maker: Maker, wall: Wall) -> ExitCode {
     story.chapter("The server is stopped");
     story.command(&lab.server, "kill -TERM $(cat /run/fwknop/fwknopd.pid)");
     story.state("exit status 0", daemon.stop() == Some(0));
-    story.state(
-        "the firewall's listing is byte for byte what it was before",
-        wall.listing(&lab.server) == before,
-    );
+    story.state("the firewall's listing is byte for byte what it was before", wall.listing(&lab.server) == before);
     story.end(begin.elapsed())
 }
 
 fn describe(door: &Door) -> String {
-    let left = door.ends.map_or_else(
-        || "no end".to_owned(),
-        |end| format!("{} s left", end.saturating_sub(interop::now())),
-    );
-    let who = if door.client == STRANGER {
-        " (the stranger!)"
-    } else {
-        ""
-    };
-    format!(
-        "accept {}{who} → {}/{}, {left}",
-        door.client, door.protocol, door.port
-    )
+    let left =
+        door.ends.map_or_else(|| "no end".to_owned(), |end| format!("{} s left", end.saturating_sub(interop::now())));
+    let who = if door.client == STRANGER { " (the stranger!)" } else { "" };
+    format!("accept {}{who} → {}/{}, {left}", door.client, door.protocol, door.port)
 }
 
 fn milliseconds(took: Duration) -> String {
     let milliseconds = took.as_secs_f64() * 1000.0;
-    if milliseconds < 10.0 {
-        format!("{milliseconds:.2}")
-    } else {
-        format!("{milliseconds:.0}")
-    }
+    if milliseconds < 10.0 { format!("{milliseconds:.2}") } else { format!("{milliseconds:.0}") }
 }
 
 /// Prints, and counts what differs from the story.
@@ -266,20 +196,12 @@ struct Story {
 impl Story {
     fn new() -> Self {
         let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        Self {
-            colour,
-            chapters: 0,
-            told: 0,
-            differing: 0,
-        }
+        Self { colour, chapters: 0, told: 0, differing: 0 }
     }
 
     fn say(&self, style: &str, text: &str) {
-        let line = if self.colour && !style.is_empty() {
-            format!("\x1b[{style}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        };
+        let line =
+            if self.colour && !style.is_empty() { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() };
         let mut out = std::io::stdout();
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     }
@@ -345,12 +267,8 @@ impl Story {
 
     fn end(&self, took: Duration) -> ExitCode {
         self.say("", "");
-        let sum = format!(
-            "{} of {} states as told, in {:.0} s",
-            self.told - self.differing,
-            self.told,
-            took.as_secs_f32()
-        );
+        let sum =
+            format!("{} of {} states as told, in {:.0} s", self.told - self.differing, self.told, took.as_secs_f32());
         if self.differing == 0 {
             self.say("1;32", &sum);
             ExitCode::SUCCESS

@@ -37,12 +37,7 @@ impl Figures {
     ) -> f64 {
         samples.sort_by(f64::total_cmp);
         let median = percentile(&samples, 50);
-        self.rows.push(Row {
-            what,
-            who,
-            unit,
-            samples,
-        });
+        self.rows.push(Row { what, who, unit, samples });
         median
     }
 
@@ -57,11 +52,7 @@ impl Figures {
 
     /// A figure that should stay below a limit.
     pub(crate) fn at_most(&mut self, text: impl Into<String>, value: f64, limit: f64) {
-        self.targets.push(Target {
-            text: format!("{}: at most {limit}", text.into()),
-            value,
-            met: value <= limit,
-        });
+        self.targets.push(Target { text: format!("{}: at most {limit}", text.into()), value, met: value <= limit });
     }
 
     /// As a table: median, 10th and 90th percentile.
@@ -74,21 +65,11 @@ impl Figures {
             }
         }
         for what in whats {
-            let _ = writeln!(
-                text,
-                "\n{what:<44}{:>12}{:>12}{:>12}   n",
-                "median", "p10", "p90"
-            );
+            let _ = writeln!(text, "\n{what:<44}{:>12}{:>12}{:>12}   n", "median", "p10", "p90");
             for row in self.rows.iter().filter(|row| row.what == what) {
                 let at = |percent| percentile(&row.samples, percent);
                 let (who, count, unit) = (row.who, row.samples.len(), row.unit);
-                let _ = writeln!(
-                    text,
-                    "  {who:<42}{:>12.3}{:>12.3}{:>12.3}   {count}  {unit}",
-                    at(50),
-                    at(10),
-                    at(90)
-                );
+                let _ = writeln!(text, "  {who:<42}{:>12.3}{:>12.3}{:>12.3}   {count}  {unit}", at(50), at(10), at(90));
             }
         }
         let _ = writeln!(text, "\ntargets");
@@ -109,11 +90,8 @@ impl Figures {
                 json!({ "what": row.what, "who": row.who, "unit": row.unit, "median": median, "samples": row.samples })
             })
             .collect();
-        let targets: Vec<Value> = self
-            .targets
-            .iter()
-            .map(|t| json!({ "target": t.text, "value": t.value, "met": t.met }))
-            .collect();
+        let targets: Vec<Value> =
+            self.targets.iter().map(|t| json!({ "target": t.text, "value": t.value, "met": t.met })).collect();
         format!("{:#}\n", json!({ "figures": rows, "targets": targets }))
     }
 }
@@ -121,8 +99,5 @@ impl Figures {
 /// Nearest rank; the samples are sorted.
 fn percentile(samples: &[f64], percent: usize) -> f64 {
     let last = samples.len().saturating_sub(1);
-    samples
-        .get((last * percent + 50) / 100)
-        .copied()
-        .unwrap_or(f64::NAN)
+    samples.get((last * percent + 50) / 100).copied().unwrap_or(f64::NAN)
 }

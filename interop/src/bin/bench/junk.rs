@@ -22,46 +22,22 @@ struct Stream {
     every: Duration,
 }
 
-const EVEN: Stream = Stream {
-    packets: 1000,
-    burst: 1,
-    every: Duration::from_millis(2),
-};
-const FLOOD: Stream = Stream {
-    packets: 128_000,
-    burst: 64,
-    every: Duration::from_millis(1),
-};
+const EVEN: Stream = Stream { packets: 1000, burst: 1, every: Duration::from_millis(2) };
+const FLOOD: Stream = Stream { packets: 128_000, burst: 64, every: Duration::from_millis(1) };
 
 /// Measures both with 1 and with 100 stanzas.
 pub(crate) fn measure(figures: &mut Figures) -> Result<(), String> {
     for (stanzas, even, flood) in [
-        (
-            1,
-            "CPU per junk packet, 1 stanza",
-            "flood: CPU per junk packet, 1 stanza",
-        ),
-        (
-            100,
-            "CPU per junk packet, 100 stanzas",
-            "flood: CPU per junk packet, 100 stanzas",
-        ),
+        (1, "CPU per junk packet, 1 stanza", "flood: CPU per junk packet, 1 stanza"),
+        (100, "CPU per junk packet, 100 stanzas", "flood: CPU per junk packet, 100 stanzas"),
     ] {
         let original = Ring::set_up(ORIGINAL, stanzas)?.costs(EVEN);
         let original = figures.add(even, ORIGINAL.name, "us", original);
         let ours = Ring::set_up(OURS_NFT, stanzas)?;
         let spaced = figures.add(even, OURS_NFT.name, "us", ours.costs(EVEN));
         let flooded = figures.add(flood, OURS_NFT.name, "us", ours.costs(FLOOD));
-        figures.at_least(
-            format!("{even}: less than the original"),
-            original / spaced,
-            20.0,
-        );
-        figures.at_least(
-            format!("{flood}: less than the original"),
-            original / flooded,
-            20.0,
-        );
+        figures.at_least(format!("{even}: less than the original"), original / spaced, 20.0);
+        figures.at_least(format!("{flood}: less than the original"), original / flooded, 20.0);
     }
     Ok(())
 }
@@ -75,14 +51,9 @@ impl Ring {
     fn set_up(contender: Contender, stanzas: usize) -> Result<Self, String> {
         let lab = Lab::new()?;
         contender.wall.raise(&lab.server);
-        let access: String = (0..stanzas)
-            .map(|_| Keys::generate(Maker::Original, &lab.client).stanza())
-            .collect();
+        let access: String = (0..stanzas).map(|_| Keys::generate(Maker::Original, &lab.client).stanza()).collect();
         let setup = Setup::new(contender.maker, contender.wall, &access).with(contender.arguments);
-        Ok(Self {
-            daemon: Daemon::start(&lab, &setup),
-            lab,
-        })
+        Ok(Self { daemon: Daemon::start(&lab, &setup), lab })
     }
 
     fn costs(&self, stream: Stream) -> Vec<f64> {
@@ -111,13 +82,8 @@ impl Ring {
     /// Packets the kernel dropped because a socket's buffer was full: `skmem:(…,d<number>)` in the listing of packet sockets.
     fn lost(&self) -> u32 {
         let listing = self.lab.server.must(&["ss", "-0", "-n", "-m"]);
-        let memories = listing
-            .split("skmem:(")
-            .skip(1)
-            .filter_map(|memory| memory.split(')').next());
-        memories
-            .filter_map(|memory| memory.rsplit_once(",d")?.1.parse::<u32>().ok())
-            .sum()
+        let memories = listing.split("skmem:(").skip(1).filter_map(|memory| memory.split(')').next());
+        memories.filter_map(|memory| memory.rsplit_once(",d")?.1.parse::<u32>().ok()).sum()
     }
 }
 

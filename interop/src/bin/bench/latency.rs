@@ -23,16 +23,10 @@ pub(crate) fn measure(figures: &mut Figures, rounds: u16) -> Result<(), String> 
         ORIGINAL_UDP,
         OURS_NFT,
         OURS_IPTABLES,
-        Contender {
-            name: "ours, nft, UDP mode",
-            arguments: &["-U"],
-            ..OURS_NFT
-        },
+        Contender { name: "ours, nft, UDP mode", arguments: &["-U"], ..OURS_NFT },
     ];
-    let mut rings: Vec<Ring> = contenders
-        .into_iter()
-        .map(|contender| Ring::set_up(contender, rounds))
-        .collect::<Result<_, _>>()?;
+    let mut rings: Vec<Ring> =
+        contenders.into_iter().map(|contender| Ring::set_up(contender, rounds)).collect::<Result<_, _>>()?;
     for round in 0..rounds {
         for ring in &mut rings {
             ring.fight(round)?;
@@ -40,31 +34,12 @@ pub(crate) fn measure(figures: &mut Figures, rounds: u16) -> Result<(), String> 
     }
     let medians: Vec<f64> = rings
         .into_iter()
-        .map(|ring| {
-            figures.add(
-                "knock on the wire -> first SYN accepted",
-                ring.contender.name,
-                "ms",
-                ring.samples,
-            )
-        })
+        .map(|ring| figures.add("knock on the wire -> first SYN accepted", ring.contender.name, "ms", ring.samples))
         .collect();
     if let [original, original_udp, nft, iptables, _] = medians[..] {
-        figures.at_least(
-            "nft shorter than the original's default mode",
-            original / nft,
-            100.0,
-        );
-        figures.at_least(
-            "nft shorter than the original's UDP mode",
-            original_udp / nft,
-            20.0,
-        );
-        figures.at_least(
-            "iptables shorter than the original's UDP mode",
-            original_udp / iptables,
-            3.0,
-        );
+        figures.at_least("nft shorter than the original's default mode", original / nft, 100.0);
+        figures.at_least("nft shorter than the original's UDP mode", original_udp / nft, 20.0);
+        figures.at_least("iptables shorter than the original's UDP mode", original_udp / iptables, 3.0);
     }
     Ok(())
 }
@@ -83,53 +58,24 @@ impl Ring {
     fn set_up(contender: Contender, rounds: u16) -> Result<Self, String> {
         let lab = Lab::new()?;
         let ports = FIRST_PORT..FIRST_PORT + rounds;
-        let listeners = lab.server.inside(|| {
-            ports
-                .clone()
-                .map(|port| TcpListener::bind((SERVER, port)))
-                .collect::<Result<_, _>>()
-        });
+        let listeners =
+            lab.server.inside(|| ports.clone().map(|port| TcpListener::bind((SERVER, port))).collect::<Result<_, _>>());
         hide(&lab, contender.wall, ports.start, ports.end);
         let keys = Keys::generate(Maker::Original, &lab.client);
-        let access = keys
-            .stanza()
-            .replace("OPEN_PORTS tcp/22\n", "FW_ACCESS_TIMEOUT 300\n");
-        let daemon = Daemon::start(
-            &lab,
-            &Setup::new(contender.maker, contender.wall, &access).with(contender.arguments),
-        );
-        let packet = |port| {
-            Knock::new(Maker::Original, &keys)
-                .ports(&format!("tcp/{port}"))
-                .packet(&lab.client)
-        };
+        let access = keys.stanza().replace("OPEN_PORTS tcp/22\n", "FW_ACCESS_TIMEOUT 300\n");
+        let daemon =
+            Daemon::start(&lab, &Setup::new(contender.maker, contender.wall, &access).with(contender.arguments));
+        let packet = |port| Knock::new(Maker::Original, &keys).ports(&format!("tcp/{port}")).packet(&lab.client);
         let packets = ports.map(packet).collect();
         let listeners = listeners.map_err(|e| format!("cannot listen: {e}"))?;
-        Ok(Self {
-            contender,
-            samples: Vec::new(),
-            packets,
-            daemon,
-            _listeners: listeners,
-            lab,
-        })
+        Ok(Self { contender, samples: Vec::new(), packets, daemon, _listeners: listeners, lab })
     }
 
     fn fight(&mut self, round: u16) -> Result<(), String> {
         let packet = &self.packets[usize::from(round)];
-        let took = from_packet_to_connection(
-            &self.lab.client,
-            packet.as_bytes(),
-            FIRST_PORT + round,
-            PATIENCE,
-        );
-        let took = took.ok_or_else(|| {
-            format!(
-                "{}: no connection came about\n{}",
-                self.contender.name,
-                self.daemon.log()
-            )
-        })?;
+        let took = from_packet_to_connection(&self.lab.client, packet.as_bytes(), FIRST_PORT + round, PATIENCE);
+        let took =
+            took.ok_or_else(|| format!("{}: no connection came about\n{}", self.contender.name, self.daemon.log()))?;
         self.samples.push(took.as_secs_f64() * 1000.0);
         Ok(())
     }

@@ -32,31 +32,15 @@ pub(crate) struct Contender {
 }
 
 /// The original as it is installed.
-pub(crate) const ORIGINAL: Contender = Contender {
-    name: "original",
-    maker: Maker::Original,
-    wall: Wall::Iptables,
-    arguments: &[],
-};
+pub(crate) const ORIGINAL: Contender =
+    Contender { name: "original", maker: Maker::Original, wall: Wall::Iptables, arguments: &[] };
 /// The original with a UDP socket.
-pub(crate) const ORIGINAL_UDP: Contender = Contender {
-    name: "original, UDP mode",
-    arguments: &["-U"],
-    ..ORIGINAL
-};
+pub(crate) const ORIGINAL_UDP: Contender = Contender { name: "original, UDP mode", arguments: &["-U"], ..ORIGINAL };
 /// Ours with nftables.
-pub(crate) const OURS_NFT: Contender = Contender {
-    name: "ours, nft",
-    maker: Maker::Ours,
-    wall: Wall::Nft,
-    arguments: &[],
-};
+pub(crate) const OURS_NFT: Contender =
+    Contender { name: "ours, nft", maker: Maker::Ours, wall: Wall::Nft, arguments: &[] };
 /// Ours with iptables.
-pub(crate) const OURS_IPTABLES: Contender = Contender {
-    name: "ours, iptables",
-    wall: Wall::Iptables,
-    ..OURS_NFT
-};
+pub(crate) const OURS_IPTABLES: Contender = Contender { name: "ours, iptables", wall: Wall::Iptables, ..OURS_NFT };
 
 fn main() -> ExitCode {
     match run() {
@@ -73,14 +57,10 @@ fn run() -> Result<(), String> {
     let mut json = None;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
-        let value = arguments
-            .next()
-            .ok_or_else(|| format!("{argument} needs a value"))?;
+        let value = arguments.next().ok_or_else(|| format!("{argument} needs a value"))?;
         match argument.as_str() {
             "--rounds" => {
-                rounds = value
-                    .parse()
-                    .map_err(|_| format!("{value} is no number of rounds"))?;
+                rounds = value.parse().map_err(|_| format!("{value} is no number of rounds"))?;
             }
             "--json" => json = Some(value),
             _ => return Err(format!("{argument}? There are --rounds N and --json FILE")),

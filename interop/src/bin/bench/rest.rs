@@ -36,31 +36,14 @@ pub(crate) fn measure(figures: &mut Figures) -> Result<(), String> {
         let before = sleeps();
         std::thread::sleep(REST);
         let woken = u32::try_from(sleeps() - before).unwrap_or(u32::MAX);
-        let woken = figures.add(
-            "wake-ups at rest",
-            contender.name,
-            "per second",
-            vec![f64::from(woken) / REST.as_secs_f64()],
-        );
+        let woken =
+            figures.add("wake-ups at rest", contender.name, "per second", vec![f64::from(woken) / REST.as_secs_f64()]);
         let resident: u64 = daemon.family().into_iter().map(Vitals::resident_kib).sum();
         let resident = f64::from(u32::try_from(resident).unwrap_or(u32::MAX)) / 1024.0;
-        let resident = figures.add(
-            "resident memory, all processes",
-            contender.name,
-            "MiB",
-            vec![resident],
-        );
+        let resident = figures.add("resident memory, all processes", contender.name, "MiB", vec![resident]);
         if contender.maker == Maker::Ours {
-            figures.at_most(
-                format!("{}: start to ready, ms", contender.name),
-                ready,
-                100.0,
-            );
-            figures.at_most(
-                format!("{}: wake-ups at rest, per second", contender.name),
-                woken,
-                0.0,
-            );
+            figures.at_most(format!("{}: start to ready, ms", contender.name), ready, 100.0);
+            figures.at_most(format!("{}: wake-ups at rest, per second", contender.name), woken, 0.0);
             figures.at_most(format!("{}: resident, MiB", contender.name), resident, 12.0);
         }
     }
