@@ -7,7 +7,7 @@
 //! | --- | --- | --- | --- |
 //! | [`packet`] | every packet on a link, whoever it is for | CAP_NET_RAW | nothing |
 //! | [`udp`] | datagrams to our own port, put together again | nothing (a free port) | nothing |
-//! | [`file`] | a capture file | the file | nothing |
+//! | `file` | a capture file | the file | nothing |
 //!
 //! The privileged process opens (a plain `OwnedFd`), hands the descriptor over, and the unprivileged one attaches a filter
 //! to it and reads. What the kernel shall throw away by itself is said by [`filter`], put together from [`shape`] and
@@ -28,6 +28,8 @@ pub mod bpf;
 pub mod file;
 pub mod filter;
 pub mod link;
+#[cfg(test)]
+pub(crate) mod namespace;
 pub mod packet;
 #[cfg(feature = "pcap")]
 pub mod promiscuous;
@@ -58,4 +60,12 @@ pub trait Capture {
 
     /// What this is, for the log: `packets on eth0`.
     fn describe(&self) -> String;
+}
+
+/// What the C library calls an error of the kernel's, without the number that Rust adds: for log lines that others parse.
+fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(number) => nix::errno::Errno::from_raw(number).desc().into(),
+        None => error.to_string(),
+    }
 }

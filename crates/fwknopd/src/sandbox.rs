@@ -86,23 +86,14 @@ impl Achieved {
     /// Whether no layer is missing.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        [&self.landlock, &self.seccomp]
-            .iter()
-            .all(|layer| matches!(layer, Layer::Holds(_)))
+        [&self.landlock, &self.seccomp].iter().all(|layer| matches!(layer, Layer::Holds(_)))
     }
 }
 
 impl fmt::Display for Achieved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            identity,
-            landlock,
-            seccomp,
-        } = self;
-        write!(
-            f,
-            "sandbox: {identity}, no capabilities, Landlock {landlock}, seccomp {seccomp}"
-        )
+        let Self { identity, landlock, seccomp } = self;
+        write!(f, "sandbox: {identity}, no capabilities, Landlock {landlock}, seccomp {seccomp}")
     }
 }
 
@@ -128,21 +119,11 @@ pub fn confine(confinement: &Confinement<'_>) -> Result<Achieved, SandboxError> 
     rights::limit()?;
     let landlock = filesystem::close()?;
     let seccomp = calls::restrict()?;
-    let achieved = Achieved {
-        identity,
-        landlock,
-        seccomp,
-    };
+    let achieved = Achieved { identity, landlock, seccomp };
     if confinement.required {
-        for (layer, state) in [
-            ("Landlock", &achieved.landlock),
-            ("seccomp", &achieved.seccomp),
-        ] {
+        for (layer, state) in [("Landlock", &achieved.landlock), ("seccomp", &achieved.seccomp)] {
             if let Layer::Missing(reason) = state {
-                return Err(SandboxError::Missing {
-                    layer,
-                    reason: reason.clone(),
-                });
+                return Err(SandboxError::Missing { layer, reason: reason.clone() });
             }
         }
     }
@@ -150,8 +131,7 @@ pub fn confine(confinement: &Confinement<'_>) -> Result<Achieved, SandboxError> 
 }
 
 fn only_one_thread() -> Result<(), SandboxError> {
-    let threads =
-        fs::read_dir("/proc/self/task").map_err(step("count the threads in /proc/self/task"))?;
+    let threads = fs::read_dir("/proc/self/task").map_err(step("count the threads in /proc/self/task"))?;
     match threads.count() {
         1 => Ok(()),
         several => Err(SandboxError::Threads(several)),
@@ -160,10 +140,7 @@ fn only_one_thread() -> Result<(), SandboxError> {
 
 /// Names the step that an error of the kernel's belongs to.
 fn step<E: Into<io::Error>>(step: &'static str) -> impl Fn(E) -> SandboxError {
-    move |source| SandboxError::Step {
-        step,
-        source: source.into(),
-    }
+    move |source| SandboxError::Step { step, source: source.into() }
 }
 
 #[cfg(test)]
@@ -177,16 +154,11 @@ mod tests {
             landlock: Layer::Holds("ABI 6".into()),
             seccomp: Layer::Holds("38 calls".into()),
         };
-        let line =
-            "sandbox: user fwknop (uid 60922), no capabilities, Landlock ABI 6, seccomp 38 calls";
+        let line = "sandbox: user fwknop (uid 60922), no capabilities, Landlock ABI 6, seccomp 38 calls";
         assert_eq!(achieved.to_string(), line);
         assert!(achieved.is_complete());
         achieved.landlock = Layer::Missing("not in this kernel".into());
-        assert!(
-            achieved
-                .to_string()
-                .contains("Landlock MISSING (not in this kernel), seccomp 38 calls")
-        );
+        assert!(achieved.to_string().contains("Landlock MISSING (not in this kernel), seccomp 38 calls"));
         assert!(!achieved.is_complete());
     }
 

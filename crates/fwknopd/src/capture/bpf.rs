@@ -95,15 +95,8 @@ pub struct BadJump;
 
 #[derive(Clone, Copy, Debug)]
 enum Line {
-    Plain {
-        code: u16,
-        k: u32,
-    },
-    Jump {
-        test: Test,
-        yes: Option<Label>,
-        no: Option<Label>,
-    },
+    Plain { code: u16, k: u32 },
+    Jump { test: Test, yes: Option<Label>, no: Option<Label> },
     Go(Label),
 }
 
@@ -175,29 +168,17 @@ impl Assembler {
 
     /// Goes to `label` if the test holds, on to the next instruction if not.
     pub fn when(&mut self, test: Test, label: Label) {
-        self.lines.push(Line::Jump {
-            test,
-            yes: Some(label),
-            no: None,
-        });
+        self.lines.push(Line::Jump { test, yes: Some(label), no: None });
     }
 
     /// Goes on to the next instruction if the test holds, to `label` if not.
     pub fn unless(&mut self, test: Test, label: Label) {
-        self.lines.push(Line::Jump {
-            test,
-            yes: None,
-            no: Some(label),
-        });
+        self.lines.push(Line::Jump { test, yes: None, no: Some(label) });
     }
 
     /// Goes to one label or the other.
     pub fn choose(&mut self, test: Test, yes: Label, no: Label) {
-        self.lines.push(Line::Jump {
-            test,
-            yes: Some(yes),
-            no: Some(no),
-        });
+        self.lines.push(Line::Jump { test, yes: Some(yes), no: Some(no) });
     }
 
     /// Goes to `label` in any case.
@@ -224,27 +205,12 @@ impl Assembler {
             }
         };
         let instruction = |(at, line): (usize, &Line)| match *line {
-            Line::Plain { code, k } => Ok(Instruction {
-                code,
-                jt: 0,
-                jf: 0,
-                k,
-            }),
+            Line::Plain { code, k } => Ok(Instruction { code, jt: 0, jf: 0, k }),
             Line::Jump { test, yes, no } => {
                 let (code, k) = test.code();
-                Ok(Instruction {
-                    code,
-                    jt: distance(at, yes)?,
-                    jf: distance(at, no)?,
-                    k,
-                })
+                Ok(Instruction { code, jt: distance(at, yes)?, jf: distance(at, no)?, k })
             }
-            Line::Go(label) => Ok(Instruction {
-                code: 0x05,
-                jt: 0,
-                jf: 0,
-                k: distance(at, Some(label))?.into(),
-            }),
+            Line::Go(label) => Ok(Instruction { code: 0x05, jt: 0, jf: 0, k: distance(at, Some(label))?.into() }),
         };
         self.lines.iter().enumerate().map(instruction).collect()
     }
@@ -289,12 +255,7 @@ mod tests {
         program.keep(0);
         program.place(yes);
         program.keep(96);
-        let text: Vec<_> = program
-            .finish()
-            .unwrap()
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let text: Vec<_> = program.finish().unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(text, ["48 0 0 9", "21 1 0 17", "6 0 0 0", "6 0 0 96"]);
     }
 

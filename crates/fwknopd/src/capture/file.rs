@@ -26,9 +26,7 @@ pub enum FileError {
     #[error("[*] pcap_open_offline() error: {0}")]
     Open(String),
     /// It was taken on a kind of link that we do not know.
-    #[error(
-        "[*] pcap_open_offline() error: {path} has link type {number}, which fwknopd cannot read"
-    )]
+    #[error("[*] pcap_open_offline() error: {path} has link type {number}, which fwknopd cannot read")]
     Link {
         /// The file.
         path: PathBuf,
@@ -57,26 +55,14 @@ impl FileCapture {
     /// # Errors
     /// See [`FileError`].
     pub fn open(path: &Path, expression: &str) -> Result<Self, FileError> {
-        let packets = pcap::Capture::from_file(path)
-            .map_err(|error| FileError::Open(libpcap::said(error)))?;
+        let packets = pcap::Capture::from_file(path).map_err(|error| FileError::Open(libpcap::said(error)))?;
         let number = packets.get_datalink().0;
-        let link = Link::from_number(number).ok_or_else(|| FileError::Link {
-            path: path.into(),
-            number,
-        })?;
+        let link = Link::from_number(number).ok_or_else(|| FileError::Link { path: path.into(), number })?;
         let filter = match expression.trim() {
             "" => None,
             expression => Some(libpcap::program(expression)?),
         };
-        Ok(Self {
-            path: path.into(),
-            packets,
-            link,
-            filter,
-            packet: Vec::new(),
-            heard: 0,
-            ended: false,
-        })
+        Ok(Self { path: path.into(), packets, link, filter, packet: Vec::new(), heard: 0, ended: false })
     }
 
     /// Puts the next packet that passes the filter into `self.packet`; false at the end of the file.
@@ -90,11 +76,7 @@ impl FileCapture {
             let Some(packet) = self.link.ip(frame.data) else {
                 continue;
             };
-            if self
-                .filter
-                .as_ref()
-                .is_none_or(|filter| filter.filter(packet))
-            {
+            if self.filter.as_ref().is_none_or(|filter| filter.filter(packet)) {
                 self.packet.clear();
                 self.packet.extend_from_slice(packet);
                 return Ok(true);
@@ -137,3 +119,6 @@ impl Capture for FileCapture {
         format!("packets in {}", self.path.display())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -38,11 +38,7 @@ pub struct Wanted {
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self {
-            any_direction: false,
-            http: false,
-            keep: PACKET,
-        }
+        Self { any_direction: false, http: false, keep: PACKET }
     }
 }
 
@@ -78,15 +74,9 @@ impl Filter {
     pub fn compile(expression: &str, wanted: &Wanted) -> Result<Self, FilterError> {
         let keep = u32::from(wanted.keep.min(PACKET));
         if let Some((ends, port)) = udp_port(expression) {
-            let shape = Shape {
-                http: wanted.http,
-                keep,
-            };
+            let shape = Shape { http: wanted.http, keep };
             let program = shape.udp_port(port, ends, wanted.any_direction)?;
-            return Ok(Self {
-                program,
-                shaped: true,
-            });
+            return Ok(Self { program, shaped: true });
         }
         let mut program = prologue(wanted.any_direction)?;
         if expression.trim().is_empty() {
@@ -95,10 +85,7 @@ impl Filter {
             // Every program of the language only jumps forward and relative, so it can stand behind another as it is.
             program.extend(kept(libpcap::instructions(expression)?, keep));
         }
-        Ok(Self {
-            program,
-            shaped: false,
-        })
+        Ok(Self { program, shaped: false })
     }
 
     /// The instructions for the kernel.
@@ -117,28 +104,21 @@ impl Filter {
 /// The port, if the expression means `udp port N` or `udp dst port N` and nothing else.
 pub(super) fn udp_port(expression: &str) -> Option<(Ends, NonZeroU16)> {
     let mut text = expression.trim();
-    while let Some(inner) = text
-        .strip_prefix('(')
-        .and_then(|text| text.strip_suffix(')'))
-    {
+    while let Some(inner) = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')) {
         text = inner.trim();
     }
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
     let (ends, number) = match words.as_slice() {
-        ["udp", "port", number]
-        | ["udp", "and" | "&&", "port", number]
-        | ["port", number, "and" | "&&", "udp"] => (Ends::Either, number),
+        ["udp", "port", number] | ["udp", "and" | "&&", "port", number] | ["port", number, "and" | "&&", "udp"] => {
+            (Ends::Either, number)
+        }
         ["udp", "dst", "port", number]
         | ["udp", "and" | "&&", "dst", "port", number]
         | ["dst", "port", number, "and" | "&&", "udp"] => (Ends::Destination, number),
         _ => return None,
     };
     let decimal = !number.starts_with(['0', '+']); // libpcap reads 010 as eight
-    number
-        .parse()
-        .ok()
-        .filter(|_| decimal)
-        .map(|port| (ends, port))
+    number.parse().ok().filter(|_| decimal).map(|port| (ends, port))
 }
 
 /// In front of a foreign program: incoming only, IP only.
@@ -164,19 +144,10 @@ fn keep_all(bytes: u32) -> Result<Vec<Instruction>, BadJump> {
 
 /// The same program, keeping at most `bytes` of what it keeps.
 fn kept(program: Vec<Instruction>, bytes: u32) -> impl Iterator<Item = Instruction> {
-    program
-        .into_iter()
-        .map(move |instruction| match instruction {
-            Instruction {
-                code: super::bpf::RETURN,
-                k,
-                ..
-            } => Instruction {
-                k: k.min(bytes),
-                ..instruction
-            },
-            other => other,
-        })
+    program.into_iter().map(move |instruction| match instruction {
+        Instruction { code: super::bpf::RETURN, k, .. } => Instruction { k: k.min(bytes), ..instruction },
+        other => other,
+    })
 }
 
 #[cfg(feature = "pcap")]
@@ -189,7 +160,8 @@ pub(super) mod libpcap {
 
     /// An expression for packets that begin at their IP header, optimised, netmask unknown.
     pub(in super::super) fn program(expression: &str) -> Result<BpfProgram, FilterError> {
-        Capture::dead(Linktype::RAW)
+        Linktype::from_name("RAW")
+            .and_then(Capture::dead)
             .and_then(|raw_ip| raw_ip.compile(expression, true))
             .map_err(|error| FilterError::Expression(said(error)))
     }
@@ -232,3 +204,6 @@ mod libpcap {
         Err(FilterError::NeedsLibpcap(expression.into()))
     }
 }
+
+#[cfg(test)]
+mod tests;

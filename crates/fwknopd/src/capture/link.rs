@@ -77,6 +77,19 @@ fn behind_kind(mut kind: [u8; 2], mut rest: &[u8]) -> Option<&[u8]> {
     None
 }
 
+/// A live packet from its IP header on. The kernel takes off one VLAN tag; if there was another, what it hands over begins
+/// with the rest of that: two bytes of tag and an EtherType. (It names the protocol, but newer kernels name the inner one.)
+///
+/// The bytes alone tell: read as IP, such a packet would be at least 2048 bytes long, and ours are shorter.
+#[must_use]
+pub fn behind_second_tag(packet: &[u8]) -> &[u8] {
+    match packet {
+        [_, _, 0x08, 0x00, rest @ ..] if rest.first().is_some_and(|first| first >> 4 == 4) => rest,
+        [_, _, 0x86, 0xdd, rest @ ..] if rest.first().is_some_and(|first| first >> 4 == 6) => rest,
+        whole => whole,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,11 +105,7 @@ mod tests {
             ("plain", Link::Ethernet, ethernet(&[0x08, 0x00])),
             ("IPv6", Link::Ethernet, ethernet(&[0x86, 0xdd])),
             ("802.1Q", Link::Ethernet, ethernet(&[0x81, 0, 0, 5, 8, 0])),
-            (
-                "QinQ",
-                Link::Ethernet,
-                ethernet(&[0x88, 0xa8, 0, 5, 0x81, 0, 0, 6, 8, 0]),
-            ),
+            ("QinQ", Link::Ethernet, ethernet(&[0x88, 0xa8, 0, 5, 0x81, 0, 0, 6, 8, 0])),
             ("cooked", Link::CookedV1, cooked(14)),
             ("cooked 2", Link::CookedV2, cooked2(&[8, 0])),
             ("null", Link::Loopback, [&[2, 0, 0, 0], IP].concat()),
@@ -112,16 +121,20 @@ mod tests {
     fn refuses_what_is_not_ip() {
         let arp = [&[7; 12], &[0x08, 0x06][..], IP].concat();
         let cut_tag = [&[7; 12], &[0x81, 0x00, 0][..]].concat();
-        let tags = [
-            [7; 12].to_vec(),
-            [0x81, 0, 0, 1].repeat(TAGS + 1),
-            vec![8, 0],
-        ]
-        .concat();
+        let tags = [[7; 12].to_vec(), [0x81, 0, 0, 1].repeat(TAGS + 1), vec![8, 0]].concat();
         for frame in [arp, cut_tag, tags, vec![]] {
             assert_eq!(Link::Ethernet.ip(&frame), None, "{frame:x?}");
         }
         assert_eq!(Link::CookedV2.ip(&[8, 0, 0]), None);
+    }
+
+    #[test]
+    fn tells_a_tag_from_an_ip_header() {
+        assert_eq!(behind_second_tag(&[0x45, 6, 8, 0, 0x45, 0]), [0x45, 0]);
+        assert_eq!(behind_second_tag(&[0x60, 6, 0x86, 0xdd, 0x60, 0]), [0x60, 0]);
+        for whole in [&[0x45, 0, 0x05, 0, 0x45][..], &[0x45, 0, 8, 0, 0x12], &[0x60, 6, 0x86, 0xdd, 0x05], &[8, 0]] {
+            assert_eq!(behind_second_tag(whole), whole);
+        }
     }
 
     #[test]

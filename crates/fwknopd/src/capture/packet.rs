@@ -22,9 +22,7 @@ use std::{
 use nix::{
     errno::Errno,
     ifaddrs::getifaddrs,
-    sys::socket::{
-        self as nix_socket, LinkAddr, MsgFlags, MultiHeaders, SockaddrLike, SockaddrStorage,
-    },
+    sys::socket::{self as nix_socket, MsgFlags, MultiHeaders, SockaddrLike, SockaddrStorage},
 };
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
@@ -34,21 +32,21 @@ use super::{
     Capture,
     bpf::{Instruction, RETURN},
     filter::{Filter, PACKET},
+    link,
 };
 use crate::arrival::Arrival;
 
 /// The name that means every interface.
 pub const ANY: &str = "any";
 
-/// What waits in the kernel while we are busy: 4 MiB, some ten thousand packets.
+/// What may wait in the kernel while we are busy: 4 MiB (the kernel grants the double, for its own bookkeeping), which is
+/// some ten thousand packets.
 pub(super) const BUFFER: usize = 4 << 20;
 
 /// How many packets one system call may bring.
 const BATCH: usize = 32;
 
 const ALL_PROTOCOLS: u16 = 0x0003;
-const VLAN: u16 = 0x8100;
-const TAG: usize = 4;
 
 /// Why a link cannot be listened to. Its text is the line for the log.
 #[derive(Debug, Error)]
@@ -59,7 +57,7 @@ pub enum OpenError {
     )]
     NoInterface(String),
     /// The kernel refuses.
-    #[error("[*] pcap_open_live() error: {interface}: {source}")]
+    #[error("[*] pcap_open_live() error: {interface}: {}", super::reason(source))]
     Refused {
         /// The interface.
         interface: String,
@@ -76,37 +74,18 @@ pub enum OpenError {
 /// # Errors
 /// See [`OpenError`].
 pub fn open(interface: &str) -> Result<OwnedFd, OpenError> {
-    let refused = |source: io::Error| OpenError::Refused {
-        interface: interface.into(),
-        source,
-    };
+    let refused = |source: io::Error| OpenError::Refused { interface: interface.into(), source };
     let address = match interface {
         ANY => None,
-        name => Some(
-            address_of(name)
-                .map_err(refused)?
-                .ok_or_else(|| OpenError::NoInterface(name.into()))?,
-        ),
+        name => Some(address_of(name).map_err(refused)?.ok_or_else(|| OpenError::NoInterface(name.into()))?),
     };
     open_at(address).map_err(refused)
 }
 
 fn open_at(address: Option<SockaddrStorage>) -> io::Result<OwnedFd> {
     let protocol = Protocol::from(i32::from(ALL_PROTOCOLS.to_be()));
-    let socket = Socket::new(
-        Domain::PACKET,
-        Type::DGRAM.nonblocking().cloexec(),
-        Some(protocol),
-    )?;
-    attach(
-        socket.as_fd(),
-        &[Instruction {
-            code: RETURN,
-            jt: 0,
-            jf: 0,
-            k: 0,
-        }],
-    )?;
+    let socket = Socket::new(Domain::PACKET, Type::DGRAM.nonblocking().cloexec(), Some(protocol))?;
+    attach(socket.as_fd(), &[Instruction { code: RETURN, jt: 0, jf: 0, k: 0 }])?;
     enlarge(socket.as_fd())?;
     if let Some(address) = address {
         nix_socket::bind(socket.as_raw_fd(), &address)?; // waits until nobody is delivering to the unbound socket
@@ -136,17 +115,15 @@ fn address_of(interface: &str) -> io::Result<Option<SockaddrStorage>> {
 
 /// Puts a filter onto a socket, in place of the one that was there.
 pub(super) fn attach(socket: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
-    let program: Vec<SockFilter> = program
-        .iter()
-        .map(|&Instruction { code, jt, jf, k }| SockFilter::new(code, jt, jf, k))
-        .collect();
+    let program: Vec<SockFilter> =
+        program.iter().map(|&Instruction { code, jt, jf, k }| SockFilter::new(code, jt, jf, k)).collect();
     SockRef::from(&socket).attach_filter(&program)
 }
 
 /// Makes the receive buffer [`BUFFER`] bytes large, or as large as this process may.
 pub(super) fn enlarge(socket: BorrowedFd<'_>) -> io::Result<()> {
-    match sockopt::set_socket_recv_buffer_size_force(socket, BUFFER / 2) {
-        Err(rustix::io::Errno::PERM) => sockopt::set_socket_recv_buffer_size(socket, BUFFER / 2)?,
+    match sockopt::set_socket_recv_buffer_size_force(socket, BUFFER) {
+        Err(rustix::io::Errno::PERM) => sockopt::set_socket_recv_buffer_size(socket, BUFFER)?,
         other => other?,
     }
     Ok(())
@@ -168,12 +145,7 @@ impl PacketSocket {
     /// If the kernel does not take the filter.
     pub fn attach(socket: OwnedFd, interface: &str, filter: &Filter) -> io::Result<Self> {
         attach(socket.as_fd(), filter.program())?;
-        Ok(Self {
-            socket,
-            interface: interface.into(),
-            batch: Batch::new(),
-            heard: 0,
-        })
+        Ok(Self { socket, interface: interface.into(), batch: Batch::new(), heard: 0 })
     }
 }
 
@@ -207,10 +179,9 @@ impl Capture for PacketSocket {
 /// The packets that one system call brought, in memory that is allocated once.
 #[derive(Debug)]
 struct Batch {
-    headers: MultiHeaders<LinkAddr>,
+    headers: MultiHeaders<()>,
     buffers: Box<[[u8; PACKET as usize]; BATCH]>,
-    /// Where each packet begins and ends in its buffer.
-    bounds: [(usize, usize); BATCH],
+    lengths: [usize; BATCH],
     filled: usize,
     next: usize,
 }
@@ -220,7 +191,7 @@ impl Batch {
         Self {
             headers: MultiHeaders::preallocate(BATCH, None),
             buffers: Box::new([[0; PACKET as usize]; BATCH]),
-            bounds: [(0, 0); BATCH],
+            lengths: [0; BATCH],
             filled: 0,
             next: 0,
         }
@@ -239,13 +210,8 @@ impl Batch {
 
     fn fill(&mut self, socket: &OwnedFd) -> io::Result<usize> {
         let mut buffers = self.buffers.iter_mut();
-        let mut slices: [[io::IoSliceMut<'_>; 1]; BATCH] = array::from_fn(|_| {
-            [io::IoSliceMut::new(
-                buffers
-                    .next()
-                    .map_or(&mut [], |buffer| buffer.as_mut_slice()),
-            )]
-        });
+        let mut slices: [[io::IoSliceMut<'_>; 1]; BATCH] =
+            array::from_fn(|_| [io::IoSliceMut::new(buffers.next().map_or(&mut [], |buffer| buffer.as_mut_slice()))]);
         let flags = MsgFlags::MSG_DONTWAIT;
         let fd = socket.as_raw_fd();
         let received = match nix_socket::recvmmsg(fd, &mut self.headers, &mut slices, flags, None) {
@@ -254,22 +220,18 @@ impl Batch {
             Err(error) => return Err(error.into()),
         };
         let mut filled = 0;
-        for (message, bounds) in received.zip(&mut self.bounds) {
-            // The kernel has taken off one VLAN tag. If there was another, the packet begins with the rest of it.
-            let tagged = message
-                .address
-                .is_some_and(|from| u16::from_be(from.protocol()) == VLAN);
-            *bounds = (if tagged { TAG } else { 0 }, message.bytes);
+        for (message, length) in received.zip(&mut self.lengths) {
+            *length = message.bytes;
             filled += 1;
         }
         Ok(filled)
     }
 
     fn packet(&self, place: usize) -> &[u8] {
-        let bytes = || {
-            let (begin, end) = *self.bounds.get(place)?;
-            self.buffers.get(place)?.get(begin..end)
-        };
-        bytes().unwrap_or_default()
+        let bytes = || self.buffers.get(place)?.get(..*self.lengths.get(place)?);
+        link::behind_second_tag(bytes().unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,11 +20,7 @@ impl Promiscuous {
     /// If there is no such interface, or it may not be opened. `any` cannot be made promiscuous; libpcap ignores that.
     pub fn hold(interface: &str) -> Result<Self, OpenError> {
         let hold = || {
-            let mut capture = Capture::from_device(interface)?
-                .promisc(true)
-                .snaplen(16)
-                .buffer_size(1 << 12)
-                .open()?;
+            let mut capture = Capture::from_device(interface)?.promisc(true).snaplen(16).buffer_size(1 << 12).open()?;
             capture.filter("less 1", true)?; // nothing is shorter than a byte
             Ok(Self { _kept: capture })
         };

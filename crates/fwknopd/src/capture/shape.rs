@@ -55,12 +55,7 @@ impl Shape {
     ///
     /// # Errors
     /// Never in practice: [`BadJump`] would mean that the program had grown too long.
-    pub fn udp_port(
-        self,
-        port: NonZeroU16,
-        ends: Ends,
-        any_direction: bool,
-    ) -> Result<Vec<Instruction>, BadJump> {
+    pub fn udp_port(self, port: NonZeroU16, ends: Ends, any_direction: bool) -> Result<Vec<Instruction>, BadJump> {
         let port = Test::Equal(u32::from(port.get()));
         let mut program = Assembler::default();
         if !any_direction {
@@ -102,14 +97,7 @@ impl Shape {
     }
 
     /// Everything about an IP packet that begins at `base`, up to the end of this part of the program.
-    fn ip_at(
-        self,
-        program: &mut Assembler,
-        base: u32,
-        (ipv4, ipv6): (Label, Label),
-        port: Test,
-        ends: Ends,
-    ) {
+    fn ip_at(self, program: &mut Assembler, base: u32, (ipv4, ipv6): (Label, Label), port: Test, ends: Ends) {
         const MORE_FRAGMENTS_OR_OFFSET: Test = Test::AnyBit(0x3fff);
         const UDP: Test = Test::Equal(17);
         let (udp, ours, reject) = (program.label(), program.label(), program.label());
@@ -185,12 +173,7 @@ fn length_rule(program: &mut Assembler, reject: Label) {
 
 /// Goes on if the accumulator is one of `A-Z a-z 0-9 + /`.
 fn base64(program: &mut Assembler, reject: Label) {
-    let (lower, upper, digit, next) = (
-        program.label(),
-        program.label(),
-        program.label(),
-        program.label(),
-    );
+    let (lower, upper, digit, next) = (program.label(), program.label(), program.label(), program.label());
     program.when(Test::AtLeast(b'a'.into()), lower);
     program.when(Test::AtLeast(b'A'.into()), upper);
     program.when(Test::AtLeast(b'/'.into()), digit); // the slash is just before the digits

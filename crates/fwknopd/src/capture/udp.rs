@@ -32,7 +32,7 @@ use crate::arrival::Arrival;
 
 /// The port is not to be had. Its text is the line for the log.
 #[derive(Debug, Error)]
-#[error("run_udp_server: bind() failed: {0}")]
+#[error("run_udp_server: bind() failed: {}", super::reason(.0))]
 pub struct BindError(#[from] io::Error);
 
 /// Opens the port on all addresses of both families; on IPv4 alone where the machine has no IPv6.
@@ -42,9 +42,7 @@ pub struct BindError(#[from] io::Error);
 pub fn open(port: u16) -> Result<OwnedFd, BindError> {
     let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     match bound(both) {
-        Err(error) if no_ipv6(&error) => {
-            Ok(bound(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?.into())
-        }
+        Err(error) if no_ipv6(&error) => Ok(bound(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?.into()),
         other => Ok(other?.into()),
     }
 }
@@ -64,10 +62,7 @@ fn bound(address: SocketAddr) -> io::Result<Socket> {
 }
 
 fn no_ipv6(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
-    )
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
 /// A port that is listened to.
@@ -89,12 +84,7 @@ impl UdpSocket {
     /// # Errors
     /// If the kernel does not take the filter.
     pub fn attach(socket: OwnedFd, port: u16, http: bool) -> io::Result<Self> {
-        let program = Shape {
-            http,
-            keep: PACKET.into(),
-        }
-        .datagram()
-        .map_err(io::Error::other)?;
+        let program = Shape { http, keep: PACKET.into() }.datagram().map_err(io::Error::other)?;
         packet::attach(socket.as_fd(), &program)?;
         Ok(Self {
             socket,
@@ -121,31 +111,18 @@ impl UdpSocket {
 fn ends(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Ends {
     const UNKNOWN: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let address = message.address.as_ref();
-    let ipv4 = || {
-        address?
-            .as_sockaddr_in()
-            .map(|from| (from.ip().into(), from.port()))
-    };
-    let ipv6 = || {
-        address?
-            .as_sockaddr_in6()
-            .map(|from| (from.ip().into(), from.port()))
-    };
+    let ipv4 = || address?.as_sockaddr_in().map(|from| (from.ip().into(), from.port()));
+    let ipv6 = || address?.as_sockaddr_in6().map(|from| (from.ip().into(), from.port()));
     let destination = message.cmsgs().ok().and_then(|mut messages| {
         messages.find_map(|message| match message {
             ControlMessageOwned::Ipv4PacketInfo(info) => {
                 Some(Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr)).into())
             }
-            ControlMessageOwned::Ipv6PacketInfo(info) => {
-                Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into())
-            }
+            ControlMessageOwned::Ipv6PacketInfo(info) => Some(Ipv6Addr::from(info.ipi6_addr.s6_addr).into()),
             _ => None,
         })
     });
-    (
-        ipv4().or_else(ipv6).unwrap_or((UNKNOWN, 0)),
-        destination.unwrap_or(UNKNOWN),
-    )
+    (ipv4().or_else(ipv6).unwrap_or((UNKNOWN, 0)), destination.unwrap_or(UNKNOWN))
 }
 
 impl Capture for UdpSocket {
@@ -155,11 +132,7 @@ impl Capture for UdpSocket {
         };
         self.heard += 1;
         let payload = self.buffer.get(..length).unwrap_or_default();
-        Ok(Some(Arrival::datagram(
-            source,
-            (destination, self.port),
-            payload,
-        )))
+        Ok(Some(Arrival::datagram(source, (destination, self.port), payload)))
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -174,3 +147,6 @@ impl Capture for UdpSocket {
         format!("UDP port {}", self.port)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,8 +34,8 @@ mod listed {
 
     use nix::{errno::Errno, libc};
     use seccompiler::{
-        BpfProgram, Error, SeccompAction, SeccompCmpArgLen as Width, SeccompCmpOp as Is,
-        SeccompCondition, SeccompFilter, SeccompRule,
+        BpfProgram, Error, SeccompAction, SeccompCmpArgLen as Width, SeccompCmpOp as Is, SeccompCondition,
+        SeccompFilter, SeccompRule,
     };
 
     use super::super::{Layer, SandboxError, step};
@@ -135,8 +135,7 @@ mod listed {
         let refuse = SeccompAction::Errno(Errno::EPERM as u32);
         let polite = program(allowed, refuse, SeccompAction::Allow).map_err(failed)?;
         let deadly = DEADLY.iter().map(|call| (*call, vec![])).collect();
-        let deadly =
-            program(deadly, SeccompAction::Allow, SeccompAction::KillProcess).map_err(failed)?;
+        let deadly = program(deadly, SeccompAction::Allow, SeccompAction::KillProcess).map_err(failed)?;
         // The deadly one first: once the polite one stands, no more can be added.
         for program in [&deadly, &polite] {
             match seccompiler::apply_filter_all_threads(program) {
@@ -150,11 +149,7 @@ mod listed {
         Ok(Layer::Holds(format!("{calls} calls")))
     }
 
-    fn program(
-        rules: Rules,
-        otherwise: SeccompAction,
-        listed: SeccompAction,
-    ) -> Result<BpfProgram, Error> {
+    fn program(rules: Rules, otherwise: SeccompAction, listed: SeccompAction) -> Result<BpfProgram, Error> {
         let here = std::env::consts::ARCH.try_into()?;
         Ok(SeccompFilter::new(rules, otherwise, listed, here)?.try_into()?)
     }
@@ -163,15 +158,10 @@ mod listed {
         let mut rules: Rules = ALLOWED.iter().map(|call| (*call, vec![])).collect();
         let no_code = Is::MaskedEq(u64::from(libc::PROT_EXEC.unsigned_abs()));
         let only_if = |argument, width, is, value| {
-            Ok::<_, Error>(vec![SeccompRule::new(vec![SeccompCondition::new(
-                argument, width, is, value,
-            )?])?])
+            Ok::<_, Error>(vec![SeccompRule::new(vec![SeccompCondition::new(argument, width, is, value)?])?])
         };
         // memory, but never code
-        rules.insert(
-            libc::SYS_mmap,
-            only_if(2, Width::Dword, no_code.clone(), 0)?,
-        );
+        rules.insert(libc::SYS_mmap, only_if(2, Width::Dword, no_code.clone(), 0)?);
         rules.insert(libc::SYS_mprotect, only_if(2, Width::Dword, no_code, 0)?);
         // a connected socket (the signal handler's pipe to itself), but no address
         rules.insert(libc::SYS_sendto, only_if(4, Width::Qword, Is::Eq, 0)?);

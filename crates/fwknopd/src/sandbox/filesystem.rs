@@ -6,8 +6,8 @@
 use std::io;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, Ruleset,
-    RulesetAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, Ruleset, RulesetAttr, RulesetError,
+    RulesetStatus, Scope,
 };
 
 use super::{Layer, SandboxError, step};
@@ -20,19 +20,14 @@ const KNOWN: ABI = ABI::V6;
 /// # Errors
 /// If the kernel has Landlock but refuses to use it.
 pub fn close() -> Result<Layer, SandboxError> {
-    let status = restrict()
-        .map_err(|error| step("restrict files with Landlock")(io::Error::other(error)))?;
+    let status = restrict().map_err(|error| step("restrict files with Landlock")(io::Error::other(error)))?;
     Ok(match (status.ruleset, status.landlock) {
-        (RulesetStatus::NotEnforced, LandlockStatus::NotEnabled) => {
-            Layer::Missing("switched off at boot".into())
-        }
+        (RulesetStatus::NotEnforced, LandlockStatus::NotEnabled) => Layer::Missing("switched off at boot".into()),
         (RulesetStatus::NotEnforced, _) => Layer::Missing("not in this kernel".into()),
         (_, LandlockStatus::Available { effective_abi, .. }) => {
             Layer::Holds(format!("ABI {}", effective_abi.min(KNOWN)))
         }
-        (_, LandlockStatus::NotEnabled | LandlockStatus::NotImplemented) => {
-            Layer::Missing("not enforced".into())
-        }
+        (_, LandlockStatus::NotEnabled | LandlockStatus::NotImplemented) => Layer::Missing("not enforced".into()),
     })
 }
 

@@ -22,8 +22,7 @@ pub fn become_nobody_else(account: &Account) -> Result<String, SandboxError> {
     // no_new_privs is set.
     let root = unistd::geteuid().is_root();
     if root {
-        limit_bounding_set(CapabilitySet::empty())
-            .map_err(step("empty the capability bounding set"))?;
+        limit_bounding_set(CapabilitySet::empty()).map_err(step("empty the capability bounding set"))?;
         let (user, group) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
         unistd::setgroups(&[]).map_err(step("give up supplementary groups"))?;
         unistd::setresgid(group, group, group).map_err(step("change the group"))?;
@@ -41,17 +40,10 @@ pub fn become_nobody_else(account: &Account) -> Result<String, SandboxError> {
     process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("forbid dumps"))?;
     if unistd::getuid().is_root() || unistd::geteuid().is_root() {
         let source = io::Error::from(io::ErrorKind::PermissionDenied);
-        return Err(SandboxError::Step {
-            step: "leave uid 0",
-            source,
-        });
+        return Err(SandboxError::Step { step: "leave uid 0", source });
     }
     let uid = unistd::geteuid();
-    Ok(if root {
-        account.to_string()
-    } else {
-        format!("uid {uid} (as it was started)")
-    })
+    Ok(if root { account.to_string() } else { format!("uid {uid} (as it was started)") })
 }
 
 /// Sets the limits that hold for a listener: no new process, no core file, few descriptors.
@@ -59,15 +51,7 @@ pub fn become_nobody_else(account: &Account) -> Result<String, SandboxError> {
 /// # Errors
 /// If the kernel refuses, which it does not.
 pub fn limit() -> Result<(), SandboxError> {
-    let set = |resource, most| {
-        process::setrlimit(
-            resource,
-            Rlimit {
-                current: Some(most),
-                maximum: Some(most),
-            },
-        )
-    };
+    let set = |resource, most| process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) });
     set(Resource::Core, 0).map_err(step("forbid core files"))?;
     set(Resource::Nproc, 0).map_err(step("forbid new processes"))?;
     set(Resource::Nofile, DESCRIPTORS).map_err(step("limit descriptors"))?;

@@ -54,9 +54,7 @@ pub enum AccountError {
     )]
     Unknown(String),
     /// An account that others have, too.
-    #[error(
-        "the listener must not run as '{0}': others of that user could signal it; give it an account of its own"
-    )]
+    #[error("the listener must not run as '{0}': others of that user could signal it; give it an account of its own")]
     Shared(String),
     /// The unassigned id is assigned.
     #[error(
@@ -104,11 +102,7 @@ impl Account {
         if uid == 0 || gid == 0 || uid == OVERFLOW || user.name == "nobody" {
             return Err(AccountError::Shared(user.name));
         }
-        Ok(Some(Self {
-            name: Some(user.name),
-            uid,
-            gid,
-        }))
+        Ok(Some(Self { name: Some(user.name), uid, gid }))
     }
 
     fn unassigned() -> Result<Self, AccountError> {
@@ -119,44 +113,27 @@ impl Account {
         if let Some(group) = Group::from_gid(Gid::from_raw(UNASSIGNED)).map_err(&failed)? {
             return Err(AccountError::Assigned(format!("group {}", group.name)));
         }
-        match process_of(UNASSIGNED).map_err(|source| AccountError::LookUp {
-            what: "processes".into(),
-            source,
-        })? {
+        match process_of(UNASSIGNED).map_err(|source| AccountError::LookUp { what: "processes".into(), source })? {
             Some(process) => Err(AccountError::InUse(process)),
-            None => Ok(Self {
-                name: None,
-                uid: UNASSIGNED,
-                gid: UNASSIGNED,
-            }),
+            None => Ok(Self { name: None, uid: UNASSIGNED, gid: UNASSIGNED }),
         }
     }
 }
 
 fn look_up(what: &str) -> impl Fn(nix::errno::Errno) -> AccountError {
-    move |source| AccountError::LookUp {
-        what: format!("the account {what}"),
-        source: source.into(),
-    }
+    move |source| AccountError::LookUp { what: format!("the account {what}"), source: source.into() }
 }
 
 /// A process that has `uid` as one of its four user ids.
 fn process_of(uid: u32) -> io::Result<Option<u32>> {
     for entry in fs::read_dir("/proc")? {
-        let Some(process) = entry?
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
+        let Some(process) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
         let Ok(status) = fs::read_to_string(format!("/proc/{process}/status")) else {
             continue;
         }; // it has just ended
-        let ids = status
-            .lines()
-            .find_map(|line| line.strip_prefix("Uid:"))
-            .unwrap_or_default();
+        let ids = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
         if ids.split_ascii_whitespace().any(|id| id.parse() == Ok(uid)) {
             return Ok(Some(process));
         }
@@ -171,22 +148,14 @@ mod tests {
     #[test]
     fn never_becomes_root_or_nobody() {
         for name in ["root", "nobody", "0", "65534"] {
-            assert!(
-                matches!(Account::choose(Some(name)), Err(AccountError::Shared(_))),
-                "{name}"
-            );
+            assert!(matches!(Account::choose(Some(name)), Err(AccountError::Shared(_))), "{name}");
         }
     }
 
     #[test]
     fn says_how_to_make_an_account_that_does_not_exist() {
-        let error = Account::choose(Some("no-such-user"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("'no-such-user' does not exist; try: useradd"),
-            "{error}"
-        );
+        let error = Account::choose(Some("no-such-user")).unwrap_err().to_string();
+        assert!(error.contains("'no-such-user' does not exist; try: useradd"), "{error}");
     }
 
     #[test]

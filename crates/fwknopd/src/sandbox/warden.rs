@@ -32,11 +32,7 @@ const WITHIN_REACH: CapabilitySet = CapabilitySet::SETUID
 /// # Errors
 /// What the kernel refuses.
 pub fn reduce(iptables: bool) -> Result<(), SandboxError> {
-    let raw = if iptables {
-        CapabilitySet::NET_RAW
-    } else {
-        CapabilitySet::empty()
-    };
+    let raw = if iptables { CapabilitySet::NET_RAW } else { CapabilitySet::empty() };
     let in_use = CapabilitySet::NET_ADMIN | raw;
     let kept = in_use | WITHIN_REACH;
     let now = thread::capabilities(None).map_err(step("read the capabilities"))?;
@@ -57,10 +53,7 @@ pub fn reduce(iptables: bool) -> Result<(), SandboxError> {
 /// If the capability is not within reach, or cannot be put back (then the process should end).
 pub fn with<T>(extra: CapabilitySet, act: impl FnOnce() -> T) -> io::Result<T> {
     let before = thread::capabilities(None)?;
-    let raised = CapabilitySets {
-        effective: before.effective | extra,
-        ..before
-    };
+    let raised = CapabilitySets { effective: before.effective | extra, ..before };
     thread::set_capabilities(None, raised)?;
     let result = act();
     thread::set_capabilities(None, before)?;

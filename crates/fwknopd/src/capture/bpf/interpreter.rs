@@ -24,11 +24,7 @@ fn attempt(program: &[Instruction], known: Known, packet: &[u8]) -> Option<u32> 
             _ => 1,
         };
         let bytes = packet.get(at..at.checked_add(size)?)?;
-        Some(
-            bytes
-                .iter()
-                .fold(0u32, |value, byte| value << 8 | u32::from(*byte)),
-        )
+        Some(bytes.iter().fold(0u32, |value, byte| value << 8 | u32::from(*byte)))
     };
     let (mut a, mut x, mut memory, mut at) = (0u32, 0u32, [0u32; 16], 0);
     loop {
