@@ -24,8 +24,10 @@ const READY: [&str; 2] = ["Starting fwknopd main event loop.", "Kicking off UDP 
 pub struct Setup {
     /// Whose server.
     pub maker: Maker,
-    /// `FIREWALL_EXE`.
+    /// Which firewall hides the port.
     pub wall: Wall,
+    /// Whether `FIREWALL_EXE` names it, or the server must find out.
+    pub names_wall: bool,
     /// Lines of `fwknopd.conf` besides `PCAP_INTF` and `FIREWALL_EXE`.
     pub config: String,
     /// `access.conf`.
@@ -37,7 +39,7 @@ pub struct Setup {
 impl Setup {
     /// The usual one: listens on `eth0`, one `access.conf`.
     pub fn new(maker: Maker, wall: Wall, access: &str) -> Self {
-        Self { maker, wall, config: String::new(), access: access.into(), arguments: Vec::new() }
+        Self { maker, wall, names_wall: true, config: String::new(), access: access.into(), arguments: Vec::new() }
     }
 
     /// With another line in `fwknopd.conf`.
@@ -60,8 +62,9 @@ impl Setup {
     /// # Panics
     /// When the lab's folder cannot be written.
     pub fn write(&self, server: &Host) {
-        // A firewall program of the original is always iptables: a line about another one would stop it.
-        let config = format!("PCAP_INTF eth0;\nFIREWALL_EXE {};\n{}", self.wall.firewall_exe(), self.config);
+        let wall =
+            if self.names_wall { format!("FIREWALL_EXE {};\n", self.wall.firewall_exe()) } else { String::new() };
+        let config = format!("PCAP_INTF eth0;\n{wall}{}", self.config);
         for (name, text) in [("fwknopd.conf", &config), ("access.conf", &self.access)] {
             let file = server.etc().join(name);
             fs::write(&file, text).expect("the lab's folder can be written");
