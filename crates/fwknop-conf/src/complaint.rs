@@ -53,13 +53,7 @@ impl Complaint {
     /// A complaint of any severity, without a place.
     #[must_use]
     pub fn new(severity: Severity, text: impl Into<String>) -> Self {
-        Self {
-            file: None,
-            line: None,
-            severity,
-            text: text.into(),
-            hint: None,
-        }
+        Self { file: None, line: None, severity, text: text.into(), hint: None }
     }
 
     /// One that ends the start.
@@ -138,9 +132,7 @@ impl Complaints {
     /// How many things cannot be used. Compare before and after to learn whether a step went well.
     #[must_use]
     pub fn errors(&self) -> usize {
-        self.iter()
-            .filter(|complaint| complaint.severity == Severity::Error)
-            .count()
+        self.iter().filter(|complaint| complaint.severity == Severity::Error).count()
     }
 
     /// In the order in which they came up.
@@ -183,15 +175,9 @@ impl<'a> IntoIterator for &'a Complaints {
 /// ```
 pub fn closest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     // Longer words are nobody's slip of the finger, and the distance takes time.
-    let word: Vec<char> = word
-        .chars()
-        .take(64)
-        .map(|letter| letter.to_ascii_uppercase())
-        .collect();
-    let (distance, name) = known
-        .into_iter()
-        .map(|name| (distance(&word, name), name))
-        .min_by_key(|&(distance, _)| distance)?;
+    let word: Vec<char> = word.chars().take(64).map(|letter| letter.to_ascii_uppercase()).collect();
+    let (distance, name) =
+        known.into_iter().map(|name| (distance(&word, name), name)).min_by_key(|&(distance, _)| distance)?;
     (distance <= 1 + word.len() / 5).then_some(name)
 }
 

@@ -59,14 +59,9 @@ pub fn read(path: &Path) -> Result<Opened, Unreadable> {
         return Err(Unreadable::Large);
     }
     // Room for all of it at once: a buffer that grows leaves pieces of keys behind.
-    let mut text = Zeroizing::new(Vec::with_capacity(
-        usize::try_from(metadata.len()).unwrap_or(0) + 1,
-    ));
+    let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0) + 1));
     file.take(LARGEST).read_to_end(&mut text)?;
-    Ok(Opened {
-        text,
-        warnings: warnings(path, &metadata),
-    })
+    Ok(Opened { text, warnings: warnings(path, &metadata) })
 }
 
 /// What the original says about a file's kind, mode and owner, in its order; all of it is advice.
@@ -76,37 +71,26 @@ pub fn warnings(path: &Path, metadata: &Metadata) -> Vec<Complaint> {
     let name = path.display();
     let mut told = Vec::new();
     if !metadata.is_file() {
-        told.push(format!(
-            "[-] file: {name} is not a regular file or symbolic link."
-        ));
+        told.push(format!("[-] file: {name} is not a regular file or symbolic link."));
     }
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt as _;
         if metadata.mode() & 0o777 != 0o600 {
-            told.push(format!(
-                "[-] file: {name} permissions should only be user read/write (0600, -rw-------)"
-            ));
+            told.push(format!("[-] file: {name} permissions should only be user read/write (0600, -rw-------)"));
         }
         if metadata.uid() != rustix::process::getuid().as_raw() {
-            told.push(format!(
-                "[-] file: {name} not owned by current effective user id"
-            ));
+            told.push(format!("[-] file: {name} not owned by current effective user id"));
         }
     }
-    told.into_iter()
-        .map(|text| Complaint::warning(text).of(path))
-        .collect()
+    told.into_iter().map(|text| Complaint::warning(text).of(path)).collect()
 }
 
 #[cfg(unix)]
 fn open(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt as _;
     // A pipe that nobody writes to would keep us here.
-    let flags = rustix::fs::OFlags::NONBLOCK
-        .bits()
-        .try_into()
-        .unwrap_or_default();
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().try_into().unwrap_or_default();
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
@@ -140,15 +124,9 @@ mod tests {
         for mode in [0o400, 0o640, 0o644, 0o700] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             let told = read(&path).unwrap().warnings;
-            let expected = format!(
-                "[-] file: {} permissions should only be user read/write (0600, -rw-------)",
-                path.display()
-            );
-            assert_eq!(
-                told.first().map(ToString::to_string),
-                Some(expected),
-                "{mode:o}"
-            );
+            let expected =
+                format!("[-] file: {} permissions should only be user read/write (0600, -rw-------)", path.display());
+            assert_eq!(told.first().map(ToString::to_string), Some(expected), "{mode:o}");
         }
     }
 
@@ -156,13 +134,7 @@ mod tests {
     fn what_is_not_a_file_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(read(folder.path()), Err(Unreadable::Kind)));
-        assert!(matches!(
-            read(&folder.path().join("none")),
-            Err(Unreadable::Missing)
-        ));
-        assert!(matches!(
-            read(Path::new("/dev/null")),
-            Err(Unreadable::Kind)
-        ));
+        assert!(matches!(read(&folder.path().join("none")), Err(Unreadable::Missing)));
+        assert!(matches!(read(Path::new("/dev/null")), Err(Unreadable::Kind)));
     }
 }

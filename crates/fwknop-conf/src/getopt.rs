@@ -76,14 +76,9 @@ impl fmt::Display for Misuse {
         match self {
             Self::Unknown(given) => write!(f, "unrecognized option '{given}'"),
             Self::UnknownShort(letter) => write!(f, "invalid option -- '{letter}'"),
-            Self::Ambiguous {
-                given,
-                possibilities,
-            } => {
+            Self::Ambiguous { given, possibilities } => {
                 write!(f, "option '{given}' is ambiguous; possibilities:")?;
-                possibilities
-                    .iter()
-                    .try_for_each(|long| write!(f, " '--{long}'"))
+                possibilities.iter().try_for_each(|long| write!(f, " '--{long}'"))
             }
             Self::ValueMissing(long) => write!(f, "option '--{long}' requires an argument"),
             Self::ValueMissingShort(letter) => {
@@ -138,15 +133,10 @@ fn long<T: Copy + PartialEq>(
     let exact = table.iter().find(|opt| opt.long.as_bytes() == name);
     let opt = match exact {
         Some(opt) => opt,
-        None => {
-            abbreviated(table, name).map_err(|possibilities| match possibilities.as_slice() {
-                [] => Misuse::Unknown(as_written()),
-                _ => Misuse::Ambiguous {
-                    given: as_written(),
-                    possibilities,
-                },
-            })?
-        }
+        None => abbreviated(table, name).map_err(|possibilities| match possibilities.as_slice() {
+            [] => Misuse::Unknown(as_written()),
+            _ => Misuse::Ambiguous { given: as_written(), possibilities },
+        })?,
     };
     let value = match (opt.takes_value, attached) {
         (false, None) => None,
@@ -154,32 +144,19 @@ fn long<T: Copy + PartialEq>(
         (true, Some(attached)) => Some(attached.to_vec()),
         (true, None) => Some(arguments.next().ok_or(Misuse::ValueMissing(opt.long))?),
     };
-    Ok(Given {
-        id: opt.id,
-        value: value.map(from_bytes),
-    })
+    Ok(Given { id: opt.id, value: value.map(from_bytes) })
 }
 
 /// The option that begins with `name`, or all that do. As in the C library a candidate counts against the first one
 /// only if it means something else.
-fn abbreviated<'t, T: PartialEq>(
-    table: &'t [Opt<T>],
-    name: &[u8],
-) -> Result<&'t Opt<T>, Vec<&'static str>> {
-    let mut candidates = table
-        .iter()
-        .filter(|opt| opt.long.as_bytes().starts_with(name));
+fn abbreviated<'t, T: PartialEq>(table: &'t [Opt<T>], name: &[u8]) -> Result<&'t Opt<T>, Vec<&'static str>> {
+    let mut candidates = table.iter().filter(|opt| opt.long.as_bytes().starts_with(name));
     let first = candidates.next().ok_or_else(Vec::new)?;
-    let others: Vec<_> = candidates
-        .filter(|opt| opt.id != first.id || opt.takes_value != first.takes_value)
-        .collect();
+    let others: Vec<_> = candidates.filter(|opt| opt.id != first.id || opt.takes_value != first.takes_value).collect();
     if others.is_empty() {
         return Ok(first);
     }
-    Err(std::iter::once(first)
-        .chain(others)
-        .map(|opt| opt.long)
-        .collect())
+    Err(std::iter::once(first).chain(others).map(|opt| opt.long).collect())
 }
 
 /// One `-abc`; `cluster` is without the dash. An unknown letter is told and the next one is looked at.
@@ -191,32 +168,18 @@ fn short<T: Copy>(
 ) {
     while let Some((&letter, rest)) = cluster.split_first() {
         cluster = rest;
-        let letter = if letter.is_ascii() {
-            char::from(letter)
-        } else {
-            char::REPLACEMENT_CHARACTER
-        };
+        let letter = if letter.is_ascii() { char::from(letter) } else { char::REPLACEMENT_CHARACTER };
         let Some(opt) = table.iter().find(|opt| opt.short == Some(letter)) else {
             found.push(Err(Misuse::UnknownShort(letter)));
             continue;
         };
         if !opt.takes_value {
-            found.push(Ok(Given {
-                id: opt.id,
-                value: None,
-            }));
+            found.push(Ok(Given { id: opt.id, value: None }));
             continue;
         }
-        let value = if rest.is_empty() {
-            arguments.next()
-        } else {
-            Some(rest.to_vec())
-        };
+        let value = if rest.is_empty() { arguments.next() } else { Some(rest.to_vec()) };
         found.push(match value {
-            Some(value) => Ok(Given {
-                id: opt.id,
-                value: Some(from_bytes(value)),
-            }),
+            Some(value) => Ok(Given { id: opt.id, value: Some(from_bytes(value)) }),
             None => Err(Misuse::ValueMissingShort(letter)),
         });
         return;
@@ -250,54 +213,14 @@ mod tests {
     use proptest::prelude::*;
 
     const TABLE: &[Opt<u8>] = &[
-        Opt {
-            id: 1,
-            long: "access",
-            short: Some('A'),
-            takes_value: true,
-        },
-        Opt {
-            id: 2,
-            long: "resolve-ip-http",
-            short: Some('R'),
-            takes_value: false,
-        },
-        Opt {
-            id: 2,
-            long: "resolve-ip-https",
-            short: None,
-            takes_value: false,
-        },
-        Opt {
-            id: 3,
-            long: "resolve-url",
-            short: None,
-            takes_value: true,
-        },
-        Opt {
-            id: 4,
-            long: "save-packet",
-            short: Some('B'),
-            takes_value: true,
-        },
-        Opt {
-            id: 5,
-            long: "save-packet-append",
-            short: Some('b'),
-            takes_value: false,
-        },
-        Opt {
-            id: 6,
-            long: "test",
-            short: Some('T'),
-            takes_value: false,
-        },
-        Opt {
-            id: 7,
-            long: "verbose",
-            short: Some('v'),
-            takes_value: false,
-        },
+        Opt { id: 1, long: "access", short: Some('A'), takes_value: true },
+        Opt { id: 2, long: "resolve-ip-http", short: Some('R'), takes_value: false },
+        Opt { id: 2, long: "resolve-ip-https", short: None, takes_value: false },
+        Opt { id: 3, long: "resolve-url", short: None, takes_value: true },
+        Opt { id: 4, long: "save-packet", short: Some('B'), takes_value: true },
+        Opt { id: 5, long: "save-packet-append", short: Some('b'), takes_value: false },
+        Opt { id: 6, long: "test", short: Some('T'), takes_value: false },
+        Opt { id: 7, long: "verbose", short: Some('v'), takes_value: false },
     ];
 
     /// `3=x` for option 3 with value x, the message for what is wrong.
@@ -306,10 +229,7 @@ mod tests {
             .into_iter()
             .map(|item| match item {
                 Ok(Given { id, value: None }) => id.to_string(),
-                Ok(Given {
-                    id,
-                    value: Some(value),
-                }) => format!("{id}={}", value.to_string_lossy()),
+                Ok(Given { id, value: Some(value) }) => format!("{id}={}", value.to_string_lossy()),
                 Err(misuse) => misuse.to_string(),
             })
             .collect()
@@ -320,16 +240,10 @@ mod tests {
         for (arguments, expected) in [
             (&["-TvAtcp/22"] as &[_], &["6", "7", "1=tcp/22"] as &[_]),
             (&["-A", "tcp/22", "-v"], &["1=tcp/22", "7"]),
-            (
-                &["--access=tcp/22=x", "--access", "-v"],
-                &["1=tcp/22=x", "1=-v"],
-            ),
+            (&["--access=tcp/22=x", "--access", "-v"], &["1=tcp/22=x", "1=-v"]),
             (&["--access="], &["1="]),
             (&["--acc", "--", "-T"], &["1=--", "6"]),
-            (
-                &["--save-packet", "f", "--save-packet-append"],
-                &["4=f", "5"],
-            ),
+            (&["--save-packet", "f", "--save-packet-append"], &["4=f", "5"]),
             (&["--resolve-ip", "--resolve-ip-https"], &["2", "2"]),
             (&["word", "-T", "-", "x", "--", "-v"], &["6"]),
         ] {
@@ -340,28 +254,14 @@ mod tests {
     #[test]
     fn says_what_the_c_library_says() {
         for (arguments, expected) in [
-            (
-                &["--nope=1", "-T"] as &[_],
-                &["unrecognized option '--nope=1'", "6"] as &[_],
-            ),
+            (&["--nope=1", "-T"] as &[_], &["unrecognized option '--nope=1'", "6"] as &[_]),
             (&["--Test"], &["unrecognized option '--Test'"]),
-            (
-                &["--res=1"],
-                &[
-                    "option '--res=1' is ambiguous; possibilities: '--resolve-ip-http' '--resolve-url'",
-                ],
-            ),
+            (&["--res=1"], &["option '--res=1' is ambiguous; possibilities: '--resolve-ip-http' '--resolve-url'"]),
             (&["--access"], &["option '--access' requires an argument"]),
             (&["--acc"], &["option '--access' requires an argument"]),
             (&["-TA"], &["6", "option requires an argument -- 'A'"]),
-            (
-                &["--verb=3"],
-                &["option '--verbose' doesn't allow an argument"],
-            ),
-            (
-                &["-TxyA1"],
-                &["6", "invalid option -- 'x'", "invalid option -- 'y'", "1=1"],
-            ),
+            (&["--verb=3"], &["option '--verbose' doesn't allow an argument"]),
+            (&["-TxyA1"], &["6", "invalid option -- 'x'", "invalid option -- 'y'", "1=1"]),
             (&["-T-"], &["6", "invalid option -- '-'"]),
         ] {
             assert_eq!(told(arguments, false), expected, "{arguments:?}");

@@ -39,36 +39,17 @@ pub struct Dialect {
 }
 
 /// The client's `.fwknoprc`: sections, and values that are one word.
-pub const FWKNOPRC: Dialect = Dialect {
-    value_ends_at: &[' ', '\t', ';', '#', '\r'],
-    colon: true,
-    sections: true,
-    loose: true,
-};
+pub const FWKNOPRC: Dialect =
+    Dialect { value_ends_at: &[' ', '\t', ';', '#', '\r'], colon: true, sections: true, loose: true };
 
 /// The server's `fwknopd.conf`, and its override files.
-pub const FWKNOPD_CONF: Dialect = Dialect {
-    value_ends_at: &[';', '\r'],
-    colon: false,
-    sections: false,
-    loose: true,
-};
+pub const FWKNOPD_CONF: Dialect = Dialect { value_ends_at: &[';', '\r'], colon: false, sections: false, loose: true };
 
 /// The server's `access.conf`, and what it includes.
-pub const ACCESS_CONF: Dialect = Dialect {
-    value_ends_at: &[';', '\r'],
-    colon: true,
-    sections: false,
-    loose: true,
-};
+pub const ACCESS_CONF: Dialect = Dialect { value_ends_at: &[';', '\r'], colon: true, sections: false, loose: true };
 
 /// What one process of ours hands to another: any value without a line feed survives, an empty one too.
-pub const HANDOVER: Dialect = Dialect {
-    value_ends_at: &[],
-    colon: false,
-    sections: false,
-    loose: false,
-};
+pub const HANDOVER: Dialect = Dialect { value_ends_at: &[], colon: false, sections: false, loose: false };
 
 /// One `NAME value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,9 +78,7 @@ pub enum Entry<'t> {
 pub fn lines<'t>(text: &'t [u8], dialect: &Dialect) -> impl Iterator<Item = (u32, Entry<'t>)> {
     let dialect = *dialect;
     let text = text.strip_suffix(b"\n").unwrap_or(text);
-    let skipped = move |line: &[u8]| {
-        dialect.loose && matches!(line.first(), None | Some(b'#' | b';' | b'\r' | 0))
-    };
+    let skipped = move |line: &[u8]| dialect.loose && matches!(line.first(), None | Some(b'#' | b';' | b'\r' | 0));
     (1u32..)
         .zip(text.split(|&byte| byte == b'\n'))
         .filter(move |(_, line)| !skipped(line) && !(line.is_empty()))
@@ -110,10 +89,7 @@ fn entry<'t>(line: &'t [u8], dialect: &Dialect) -> Entry<'t> {
     let Ok(text) = std::str::from_utf8(line) else {
         return Entry::Malformed(String::from_utf8_lossy(line));
     };
-    let section = text
-        .trim_start_matches([' ', '\t'])
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'));
+    let section = text.trim_start_matches([' ', '\t']).strip_prefix('[').and_then(|rest| rest.split_once(']'));
     match section {
         Some((name, _)) if dialect.sections => Entry::Section(name),
         _ => match setting(text, dialect) {
@@ -129,11 +105,7 @@ fn setting<'t>(text: &'t str, dialect: &Dialect) -> Option<Line<'t>> {
     }
     if !dialect.loose {
         let (key, value) = text.split_once(' ')?;
-        return Some(Line {
-            key,
-            value,
-            ignored: "",
-        });
+        return Some(Line { key, value, ignored: "" });
     }
     let (word, rest) = text.trim_start_matches(blank).split_once(blank)?;
     let rest = rest.trim_start_matches(blank);
@@ -147,15 +119,8 @@ fn setting<'t>(text: &'t str, dialect: &Dialect) -> Option<Line<'t>> {
         return None;
     }
     let ignored = ignored.trim_matches(blank);
-    let ignored = ignored
-        .strip_prefix([';', '#'])
-        .unwrap_or(ignored)
-        .trim_matches(blank);
-    Some(Line {
-        key,
-        value,
-        ignored,
-    })
+    let ignored = ignored.strip_prefix([';', '#']).unwrap_or(ignored).trim_matches(blank);
+    Some(Line { key, value, ignored })
 }
 
 /// The C library's white space.
@@ -166,8 +131,7 @@ fn blank(character: char) -> bool {
 /// One line of the [`HANDOVER`] dialect, with its line feed; `None` if the value has a line feed or NUL in it, or the
 /// key a blank, so that it could not be read back.
 pub fn handover(key: &str, value: &str) -> Option<String> {
-    let whole =
-        !key.is_empty() && !key.contains([' ', '\n', '\0']) && !value.contains(['\n', '\0']);
+    let whole = !key.is_empty() && !key.contains([' ', '\n', '\0']) && !value.contains(['\n', '\0']);
     whole.then(|| format!("{key} {value}\n"))
 }
 
@@ -180,11 +144,7 @@ mod tests {
         lines(text.as_bytes(), dialect)
             .map(|(number, entry)| match entry {
                 Entry::Section(name) => format!("{number}[{name}]"),
-                Entry::Setting(Line {
-                    key,
-                    value,
-                    ignored: "",
-                }) => format!("{number}:{key}={value}"),
+                Entry::Setting(Line { key, value, ignored: "" }) => format!("{number}:{key}={value}"),
                 Entry::Setting(line) => {
                     format!("{number}:{}={}|{}", line.key, line.value, line.ignored)
                 }
@@ -212,11 +172,9 @@ mod tests {
 
     #[test]
     fn reads_the_access_file() {
-        for (text, expected) in [
-            ("KEY: a#b c\n", "1:KEY=a#b c"),
-            ("KEY:x abc;def\n", "1:KEY=abc|def"),
-            ("KEY:abc\n", "1!KEY:abc"),
-        ] {
+        for (text, expected) in
+            [("KEY: a#b c\n", "1:KEY=a#b c"), ("KEY:x abc;def\n", "1:KEY=abc|def"), ("KEY:abc\n", "1!KEY:abc")]
+        {
             assert_eq!(told(text, &ACCESS_CONF), [expected], "{text:?}");
         }
     }
@@ -233,11 +191,7 @@ mod tests {
             ("[open\n", "1![open"),
             ("  # note\n", "1!  # note"),
         ] {
-            let expected = if text.contains("# note") {
-                "1:#=note"
-            } else {
-                expected
-            };
+            let expected = if text.contains("# note") { "1:#=note" } else { expected };
             assert_eq!(told(text, &FWKNOPRC), [expected], "{text:?}");
         }
     }

@@ -45,11 +45,7 @@ impl Networks {
     /// Everybody.
     #[must_use]
     pub fn any() -> Self {
-        Self {
-            text: "ANY".into(),
-            members: vec![Member::Any],
-            odd: Vec::new(),
-        }
+        Self { text: "ANY".into(), members: vec![Member::Any], odd: Vec::new() }
     }
 
     /// Whether the address lies in one of the networks. Mapped IPv4 addresses are to be unmapped before.
@@ -98,11 +94,7 @@ impl FromStr for Networks {
     type Err = BadNetwork;
 
     fn from_str(text: &str) -> Result<Self, BadNetwork> {
-        let mut networks = Self {
-            text: text.into(),
-            members: Vec::new(),
-            odd: Vec::new(),
-        };
+        let mut networks = Self { text: text.into(), members: Vec::new(), odd: Vec::new() };
         for element in elements(text) {
             let member = match element.split_once('/') {
                 None if element.eq_ignore_ascii_case("any") => Member::Any,
@@ -129,10 +121,7 @@ impl Networks {
                     u128::MAX.checked_shl(128 - bits).unwrap_or(0)
                 }
             };
-            return Ok(Member::V6 {
-                base: v6.to_bits() & mask,
-                mask,
-            });
+            return Ok(Member::V6 { base: v6.to_bits() & mask, mask });
         }
         let v4 = classic(address).ok_or_else(|| BadNetwork::Address(address.into()))?;
         if address.parse() != Ok(v4) {
@@ -149,17 +138,13 @@ impl Networks {
                 u32::MAX.checked_shl(32 - bits).unwrap_or(0)
             }
         };
-        Ok(Member::V4 {
-            base: v4.to_bits() & mask,
-            mask,
-        })
+        Ok(Member::V4 { base: v4.to_bits() & mask, mask })
     }
 }
 
 /// A prefix length up to `most`, without leading zeros, and as in the original without a blank behind it.
 fn prefix(text: &str, most: u32) -> Option<u32> {
-    let digits =
-        text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     text.parse().ok().filter(|bits| digits && *bits <= most)
 }
 
@@ -168,10 +153,7 @@ fn prefix(text: &str, most: u32) -> Option<u32> {
 fn classic(text: &str) -> Option<Ipv4Addr> {
     let parts: Vec<u32> = text.split('.').map(part).collect::<Option<_>>()?;
     let (&last, leading) = parts.split_last()?;
-    let room = 32
-        - 8 * u32::try_from(leading.len())
-            .ok()
-            .filter(|&count| count <= 3)?;
+    let room = 32 - 8 * u32::try_from(leading.len()).ok().filter(|&count| count <= 3)?;
     let mut bits = last;
     for (place, &part) in [24, 16, 8].into_iter().zip(leading) {
         bits |= u32::from(u8::try_from(part).ok()?) << place;
@@ -187,9 +169,7 @@ fn part(text: &str) -> Option<u32> {
     };
     // from_str_radix would take a sign.
     let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    plain
-        .then(|| u32::from_str_radix(digits, radix).ok())
-        .flatten()
+    plain.then(|| u32::from_str_radix(digits, radix).ok()).flatten()
 }
 
 #[cfg(test)]
@@ -198,9 +178,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn covers(list: &str, address: &str) -> bool {
-        list.parse::<Networks>()
-            .unwrap()
-            .covers(address.parse().unwrap())
+        list.parse::<Networks>().unwrap().covers(address.parse().unwrap())
     }
 
     #[test]
@@ -211,11 +189,7 @@ mod tests {
             ("128.0.0.0/1", "255.0.0.1", "127.0.0.1"),
             ("10.1.2.0/255.255.255.0", "10.1.2.9", "10.1.3.9"),
             ("10.0.0.1/255.0.0.255", "10.9.9.1", "10.0.0.2"),
-            (
-                "10.1.2.3 , 192.168.0.0/16,172.16.0.1",
-                "172.16.0.1",
-                "172.16.0.2",
-            ),
+            ("10.1.2.3 , 192.168.0.0/16,172.16.0.1", "172.16.0.1", "172.16.0.2"),
             ("0.0.0.0/0", "8.8.8.8", "2001:db8::1"),
             ("0.0.0.0/0.0.0.0", "8.8.8.8", "::1"),
             ("::/0", "2001:db8::1", "10.0.0.1"),
@@ -234,57 +208,30 @@ mod tests {
     #[test]
     fn any_covers_both_families() {
         for list in ["ANY", "any", "10.0.0.1, Any"] {
-            assert!(
-                covers(list, "192.0.2.1") && covers(list, "2001:db8::1"),
-                "{list}"
-            );
+            assert!(covers(list, "192.0.2.1") && covers(list, "2001:db8::1"), "{list}");
         }
     }
 
     #[test]
     fn refuses_in_the_words_of_the_original() {
         for (list, told) in [
-            (
-                "localhost",
-                "[*] Fatal error parsing IP to int for: localhost",
-            ),
-            (
-                "ANYTHING",
-                "[*] Fatal error parsing IP to int for: ANYTHING",
-            ),
-            (
-                "10.0.0.256",
-                "[*] Fatal error parsing IP to int for: 10.0.0.256",
-            ),
-            (
-                "10.0.0.1.2",
-                "[*] Fatal error parsing IP to int for: 10.0.0.1.2",
-            ),
-            (
-                "10.0.0.+1",
-                "[*] Fatal error parsing IP to int for: 10.0.0.+1",
-            ),
+            ("localhost", "[*] Fatal error parsing IP to int for: localhost"),
+            ("ANYTHING", "[*] Fatal error parsing IP to int for: ANYTHING"),
+            ("10.0.0.256", "[*] Fatal error parsing IP to int for: 10.0.0.256"),
+            ("10.0.0.1.2", "[*] Fatal error parsing IP to int for: 10.0.0.1.2"),
+            ("10.0.0.+1", "[*] Fatal error parsing IP to int for: 10.0.0.+1"),
             ("10.0.0.1,", "[*] Fatal error parsing IP to int for: "),
             ("", "[*] Fatal error parsing IP to int for: "),
-            (
-                "fe80::1%eth0",
-                "[*] Fatal error parsing IP to int for: fe80::1%eth0",
-            ),
+            ("fe80::1%eth0", "[*] Fatal error parsing IP to int for: fe80::1%eth0"),
             ("10.0.0.0/", "[*] Missing mask value."),
             ("10.0.0.0/ab", "[*] Invalid IP mask str 'ab'."),
             ("10.0.0.0/024", "[*] Invalid IP mask str '024'."),
             ("10.0.0.0/33", "[*] Invalid IP mask str '33'."),
             ("10.0.0.0/+3", "[*] Invalid IP mask str '+3'."),
             ("10.0.0.0/16 ,10.1.0.0", "[*] Invalid IP mask str '16 '."),
-            (
-                "ANY ,10.1.0.0",
-                "[*] Fatal error parsing IP to int for: ANY",
-            ),
+            ("ANY ,10.1.0.0", "[*] Fatal error parsing IP to int for: ANY"),
             ("2001:db8::/129", "[*] Invalid IP mask str '129'."),
-            (
-                "2001:db8::/255.0.0.0",
-                "[*] Invalid IP mask str '255.0.0.0'.",
-            ),
+            ("2001:db8::/255.0.0.0", "[*] Invalid IP mask str '255.0.0.0'."),
             (
                 "::ffff:10.0.0.1",
                 "[*] Fatal error parsing IP to int for: ::ffff:10.0.0.1 (an IPv4 address: write 10.0.0.1)",
@@ -297,10 +244,7 @@ mod tests {
     #[test]
     fn classic_forms_are_told() {
         let networks: Networks = "10.1, 10.0.0.1/8".parse().unwrap();
-        assert_eq!(
-            networks.odd(),
-            [("10.1".to_owned(), Ipv4Addr::new(10, 0, 0, 1))]
-        );
+        assert_eq!(networks.odd(), [("10.1".to_owned(), Ipv4Addr::new(10, 0, 0, 1))]);
     }
 
     proptest! {

@@ -40,28 +40,19 @@ impl Number {
     pub fn read(text: &str) -> Self {
         let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
         let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-        let digits = unsigned
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(unsigned.len());
+        let digits = unsigned.find(|c: char| !c.is_ascii_digit()).unwrap_or(unsigned.len());
         let (digits, rest) = unsigned.split_at(digits);
-        let size = digits.bytes().fold(0i64, |value, digit| {
-            value
-                .saturating_mul(10)
-                .saturating_add(i64::from(digit.wrapping_sub(b'0')))
-        });
+        let size = digits
+            .bytes()
+            .fold(0i64, |value, digit| value.saturating_mul(10).saturating_add(i64::from(digit.wrapping_sub(b'0'))));
         let value = if text.starts_with('-') { -size } else { size };
-        Self {
-            value,
-            odd: digits.is_empty() || !rest.is_empty(),
-        }
+        Self { value, odd: digits.is_empty() || !rest.is_empty() }
     }
 
     /// The number, if it lies in `range` (and so fits whatever the range's ends fit).
     #[must_use]
     pub fn within(self, range: &RangeInclusive<u32>) -> Option<u32> {
-        u32::try_from(self.value)
-            .ok()
-            .filter(|value| range.contains(value))
+        u32::try_from(self.value).ok().filter(|value| range.contains(value))
     }
 }
 
@@ -80,26 +71,17 @@ impl Date {
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let mut parts = text.splitn(3, '/').map(|part| (Number::read(part), part));
-        let mut next = || {
-            parts
-                .next()
-                .filter(|(_, part)| part.trim_start().starts_with(|c: char| c.is_ascii_digit()))
-        };
+        let mut next = || parts.next().filter(|(_, part)| part.trim_start().starts_with(|c: char| c.is_ascii_digit()));
         let ((month, _), (day, _), (year, _)) = (next()?, next()?, next()?);
         if month.odd || day.odd || month.value > 9999 || day.value > 9999 || year.value > 9999 {
             return None;
         }
-        let full_year = if year.value < 1900 {
-            year.value + 2000
-        } else {
-            year.value
-        };
+        let full_year = if year.value < 1900 { year.value + 2000 } else { year.value };
         let month0 = (month.value - 1).max(0);
         let (real_year, real_month) = (full_year + month0 / 12, month0 % 12 + 1);
         let days = days_before(real_year, real_month) + day.value - 1;
         let next_month = days_before(real_year + real_month / 12, real_month % 12 + 1);
-        let rolled =
-            year.odd || !(1..=12).contains(&month.value) || day.value < 1 || days >= next_month;
+        let rolled = year.odd || !(1..=12).contains(&month.value) || day.value < 1 || days >= next_month;
         Some(Self { days, rolled })
     }
 }
@@ -107,18 +89,13 @@ impl Date {
 /// Days from 1970-01-01 to the first of a month, for years from 1900 on.
 fn days_before(year: i64, month: i64) -> i64 {
     // Years are counted from March on, so that a leap day is a year's last.
-    let (year, month) = if month <= 2 {
-        (year - 1, month + 9)
-    } else {
-        (year, month - 3)
-    };
+    let (year, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
     365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 - 719_468
 }
 
 /// The elements of a comma list, without the blanks before each (those behind it count in some lists). An empty element is one.
 pub fn elements(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',')
-        .map(|element| element.trim_start_matches([' ', '\t']))
+    text.split(',').map(|element| element.trim_start_matches([' ', '\t']))
 }
 
 #[cfg(test)]
@@ -128,13 +105,7 @@ mod tests {
 
     #[test]
     fn only_the_first_letter_says_yes_or_no() {
-        assert!(
-            says_yes("Y")
-                && says_yes("yes")
-                && !says_yes("1")
-                && !says_yes("true")
-                && !says_yes("")
-        );
+        assert!(says_yes("Y") && says_yes("yes") && !says_yes("1") && !says_yes("true") && !says_yes(""));
         assert!(says_no("N") && says_no("no") && !says_no("0") && !says_no(""));
     }
 
@@ -176,15 +147,7 @@ mod tests {
 
     #[test]
     fn what_is_not_three_numbers_is_not_a_date() {
-        for text in [
-            "2030-12-31",
-            "12/31",
-            "a/b/c",
-            "12/31/",
-            "",
-            "1/1/99999999999999999999",
-            "-1/1/2030",
-        ] {
+        for text in ["2030-12-31", "12/31", "a/b/c", "12/31/", "", "1/1/99999999999999999999", "-1/1/2030"] {
             assert_eq!(Date::read(text), None, "{text}");
         }
     }

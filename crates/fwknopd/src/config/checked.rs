@@ -1,0 +1,472 @@
+//! From text to values: every setting is looked at once, and every mistake is told.
+//!
+//! A mistake in a setting of a firewall that is not in use is a warning only; the original would not even know the name.
+
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr},
+    num::NonZeroU16,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use fwknop_conf::{
+    complaint::{Complaint, Complaints, Severity},
+    value::{Number, says_no, says_yes},
+};
+
+use super::{
+    AccessPlace, Capture, Config, Http, Ipfw, Netfilter, RawConfig, Sandbox, Syslog,
+    settings::{FIREWALLD, IPFW, Kind, Origin, PF, SETTINGS, Setting, find},
+};
+use crate::{
+    args::Args,
+    firewall::{BadChain, ChainSpec},
+};
+
+/// The whole configuration; `None` (or an error told) if some value cannot be used.
+pub(super) fn config(raw: &RawConfig, args: &Args, complaints: &mut Complaints) -> Option<Config> {
+    let mut values = Values { raw, build: build(raw), complaints };
+    for setting in SETTINGS {
+        values.check(setting);
+    }
+    let mut obstacles = Complaints::new();
+    let udp_server = args.udp_server || values.yes("ENABLE_UDP_SERVER");
+    let neither = |text: &str| !says_yes(text) && !says_no(text);
+    if !udp_server && values.effective("ENABLE_UDP_SERVER").is_some_and(|text| neither(&text)) {
+        let complaint = Complaint::error("No available capture mode specified.  Aborting.").hint("write Y or N");
+        obstacles.push(raw.locate("ENABLE_UDP_SERVER", complaint));
+    }
+    let udp_server = udp_server.then(|| values.port("UDPSERV_PORT", &mut obstacles)).flatten();
+    let tcp_server = values.yes("ENABLE_TCP_SERVER").then(|| values.port("TCPSERV_PORT", &mut obstacles)).flatten();
+    let http = values.yes("ENABLE_SPA_OVER_HTTP").then(|| Http {
+        any_user_agent: values.yes("ALLOW_ANY_USER_AGENT"),
+        x_forwarded_for: values.yes("ENABLE_X_FORWARDED_FOR"),
+    });
+    let netfilter = values.netfilter();
+    values.different_ipfw_sets();
+    let command_timeout = values.command_timeout();
+    let run_dir = values.run_dir();
+    // Everything was looked at; what is missing now was told.
+    Some(Config {
+        capture: values.capture(args)?,
+        udp_server,
+        tcp_server,
+        http,
+        max_age: match values.yes("ENABLE_SPA_PACKET_AGING") {
+            true => Some(values.number("MAX_SPA_PACKET_AGE")?),
+            false => None,
+        },
+        digest_file: match values.yes("ENABLE_DIGEST_PERSISTENCE") {
+            true => Some(values.path("DIGEST_FILE")?),
+            false => None,
+        },
+        run_dir: run_dir?,
+        pid_file: values.path("FWKNOP_PID_FILE")?,
+        access: match values.path("ACCESS_FOLDER") {
+            Some(folder) => AccessPlace::Folder(folder),
+            None => AccessPlace::File(values.path("ACCESS_FILE")?),
+        },
+        syslog: values.syslog()?,
+        verbose: values.number("VERBOSE").unwrap_or(0).saturating_add(args.verbose),
+        locale: values.text("LOCALE").filter(|name| !name.to_ascii_uppercase().starts_with("NONE")),
+        destination_rule: values.yes("ENABLE_DESTINATION_RULE"),
+        rule_prepend: values.yes("ENABLE_RULE_PREPEND"),
+        nat_dns: values.yes("ENABLE_NAT_DNS"),
+        rules_check_threshold: values.number("RULES_CHECK_THRESHOLD")?,
+        command_timeout,
+        firewall_exe: raw.explicit("FIREWALL_EXE").map(PathBuf::from),
+        sudo_exe: values.path("SUDO_EXE")?,
+        gpg_exe: values.path("GPG_EXE")?,
+        gpg_home: values.path("GPG_HOME_DIR")?,
+        netfilter: netfilter?,
+        ipfw: values.ipfw()?,
+        pf_anchor: values.text("PF_ANCHOR_NAME")?,
+        // Mistakes in these two were told by `check`.
+        nft_input: raw.all("NFT_INPUT").filter_map(|text| text.parse().ok()).collect(),
+        nft_default_drop: raw.explicit("NFT_DEFAULT_DROP").and_then(|text| text.parse().ok()),
+        listener_user: values.text("LISTENER_USER"),
+        sandbox: match values.text("SANDBOX")?.to_ascii_lowercase().as_str() {
+            "require" => Sandbox::Require,
+            "off" => Sandbox::Off,
+            _ => Sandbox::Default,
+        },
+        obstacles,
+    })
+}
+
+/// Which build of the original would have this firewall; `None`: its iptables build.
+fn build(raw: &RawConfig) -> Option<&'static str> {
+    match Path::new(raw.explicit("FIREWALL_EXE")?).file_name()?.to_str()? {
+        "firewall-cmd" => Some(FIREWALLD),
+        "ipfw" => Some(IPFW),
+        "pfctl" => Some(PF),
+        _ => None,
+    }
+}
+
+struct Values<'a> {
+    raw: &'a RawConfig,
+    build: Option<&'static str>,
+    complaints: &'a mut Complaints,
+}
+
+impl Values<'_> {
+    fn effective(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.raw.effective(name)
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.effective(name).map(Cow::into_owned)
+    }
+
+    /// Makes a path absolute: the working directory changes when we go into the background.
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        let text = self.text(name)?;
+        Some(std::path::absolute(&text).unwrap_or_else(|_| text.into()))
+    }
+
+    fn yes(&self, name: &str) -> bool {
+        let Some(text) = self.effective(name) else { return false };
+        match find(name).map(|setting| &setting.kind) {
+            Some(Kind::UnlessNo) => !says_no(&text),
+            _ => says_yes(&text),
+        }
+    }
+
+    fn number(&self, name: &str) -> Option<u32> {
+        let Kind::Number(range) = &find(name)?.kind else { return None };
+        Number::read(&self.effective(name)?).within(range)
+    }
+
+    fn tell(&mut self, name: &str, complaint: Complaint) {
+        let complaint = self.raw.locate(name, complaint);
+        self.complaints.push(complaint);
+    }
+
+    /// Complains about what a value cannot be, whether it is going to be used or not.
+    fn check(&mut self, setting: &Setting) {
+        let name = setting.name;
+        let Some(text) = self.raw.explicit(name).map(str::to_owned) else { return };
+        let complaint = match &setting.kind {
+            Kind::Number(range) => number_mistake(name, &text, *range.start(), *range.end()),
+            Kind::OneOf(words) => one_of_mistake(name, &text, words),
+            Kind::Yes | Kind::UnlessNo if !says_yes(&text) && !says_no(&text) => {
+                let read = if self.yes(name) { 'Y' } else { 'N' };
+                Some(Complaint::warning(format!("{name} value '{text}' is read as {read}")).hint("write Y or N"))
+            }
+            Kind::Chain => text.parse::<ChainSpec>().err().and_then(|mistake| match mistake {
+                BadChain::Shape { why, .. } => Some(Complaint::error(BadChain::about(name)).hint(why)),
+                _ => None,
+            }),
+            Kind::NftChain => self.nft_chain_mistake(name),
+            Kind::Ports => text.parse::<spa::PortList>().err().map(|_| {
+                Complaint::error(format!("[*] {name} '{text}' is not a list of ports"))
+                    .hint("write as in tcp/22,udp/62201")
+            }),
+            _ => None,
+        };
+        if let Some(mut complaint) = complaint {
+            if matches!(setting.origin, Origin::Build(build) if self.build != Some(build)) {
+                complaint.severity = Severity::Warning;
+            }
+            self.tell(name, complaint);
+        }
+    }
+
+    fn nft_chain_mistake(&self, name: &str) -> Option<Complaint> {
+        let mistakes = self.raw.all(name).map(str::parse::<crate::firewall::settings::NftInput>);
+        let why = mistakes.filter_map(Result::err).next()?;
+        Some(Complaint::error(format!("[*] {name}: {why}")))
+    }
+
+    /// A port that is going to be used, and so must exist.
+    fn port(&self, name: &str, obstacles: &mut Complaints) -> Option<NonZeroU16> {
+        let number = self.number(name)?;
+        let port = u16::try_from(number).ok().and_then(NonZeroU16::new);
+        if port.is_none() {
+            let complaint = Complaint::error(format!("[*] var {name} value '{number}' not in the range 1-65535"));
+            obstacles.push(self.raw.locate(name, complaint.hint("there is no such port")));
+        }
+        port
+    }
+
+    fn capture(&self, args: &Args) -> Option<Capture> {
+        let microseconds = |name| Some(Duration::from_micros(self.number(name)?.into()));
+        Some(Capture {
+            interface: self.text("PCAP_INTF")?,
+            file: self.path("PCAP_FILE"),
+            promiscuous: self.yes("ENABLE_PCAP_PROMISC"),
+            filter: self.text("PCAP_FILTER").filter(|filter| !filter.is_empty()),
+            any_direction: args.any_direction || self.yes("ENABLE_PCAP_ANY_DIRECTION"),
+            snap_length: self.number("MAX_SNIFF_BYTES")?,
+            exit_at_interface_down: self.yes("EXIT_AT_INTF_DOWN"),
+            dispatch_count: self.number("PCAP_DISPATCH_COUNT")?,
+            loop_sleep: microseconds("PCAP_LOOP_SLEEP")?,
+            udp_wait: microseconds("UDPSERV_SELECT_TIMEOUT")?,
+        })
+    }
+
+    fn run_dir(&mut self) -> Option<PathBuf> {
+        let text = self.text("FWKNOP_RUN_DIR")?;
+        if !text.starts_with('/') {
+            self.tell("FWKNOP_RUN_DIR", Complaint::error(format!("Path '{text}' is not absolute.")));
+            return None;
+        }
+        Some(text.into())
+    }
+
+    fn syslog(&self) -> Option<Syslog> {
+        let facility = self.text("SYSLOG_FACILITY")?.to_ascii_uppercase();
+        let local = facility.strip_prefix("LOG_LOCAL").and_then(|digit| digit.parse().ok());
+        Some(Syslog { identity: self.text("SYSLOG_IDENTITY")?, local })
+    }
+
+    fn command_timeout(&mut self) -> Option<u32> {
+        let text = self.text("CMD_EXEC_TIMEOUT")?;
+        let number = Number::read(&text);
+        let seconds = number.within(&(1..=u32::MAX)).filter(|_| !number.odd);
+        if seconds.is_none() {
+            let text = format!("CMD_EXEC_TIMEOUT value '{text}' is not a number of seconds and has no effect");
+            self.tell("CMD_EXEC_TIMEOUT", Complaint::warning(text));
+        }
+        seconds
+    }
+
+    fn netfilter(&mut self) -> Option<Netfilter> {
+        let word = if self.build == Some(FIREWALLD) { "FIREWD" } else { "IPT" };
+        let yes = |values: &Self, middle: &str| values.yes(&middle.replace('*', word));
+        let forwarding = yes(self, "ENABLE_*_FORWARDING");
+        let local_nat = yes(self, "ENABLE_*_LOCAL_NAT");
+        let snat = yes(self, "ENABLE_*_SNAT");
+        let output_rules = yes(self, "ENABLE_*_OUTPUT");
+        let nat = forwarding || local_nat;
+        let mut chain = |kind, used| self.chain(&format!("{word}_{kind}_ACCESS"), used);
+        // All six are looked at before the first mistake ends it.
+        let (input, output) = (chain("INPUT", true), chain("OUTPUT", output_rules));
+        let (forward, dnat) = (chain("FORWARD", nat), chain("DNAT", nat));
+        let (snat_chain, masquerade) = (chain("SNAT", nat && snat), chain("MASQUERADE", nat && snat));
+        Some(Netfilter {
+            forwarding,
+            local_nat,
+            snat,
+            snat_address: if snat { self.snat_address() } else { None },
+            output_rules,
+            flush_at_start: yes(self, "FLUSH_*_AT_INIT"),
+            flush_at_exit: yes(self, "FLUSH_*_AT_EXIT"),
+            comment_check: yes(self, "ENABLE_*_COMMENT_CHECK"),
+            input: input?,
+            output: output?,
+            forward: forward?,
+            dnat: dnat?,
+            snat_chain: snat_chain?,
+            masquerade: masquerade?,
+        })
+    }
+
+    /// A chain definition. Positions matter only where it is used; a wrong shape was told by `check`.
+    fn chain(&mut self, name: &str, used: bool) -> Option<ChainSpec> {
+        let text = self.text(name)?;
+        match text.parse::<ChainSpec>() {
+            Ok(chain) => Some(chain),
+            Err(BadChain::Shape { .. }) => None,
+            Err(mistake) => {
+                let switched_off = text.trim_start().starts_with(',');
+                if used && !switched_off {
+                    let hint = "write a number from 0 to 65536";
+                    self.tell(name, Complaint::error(mistake.to_string()).hint(hint));
+                    return None;
+                }
+                Some(ChainSpec { target: String::new(), ..ChainSpec::input() })
+            }
+        }
+    }
+
+    fn snat_address(&mut self) -> Option<IpAddr> {
+        let text = self.text("SNAT_TRANSLATE_IP")?;
+        let address: Option<Ipv4Addr> = text.parse().ok();
+        if address.is_none() {
+            let complaint = Complaint::error("Invalid IPv4 addr for SNAT_TRANSLATE_IP");
+            self.tell("SNAT_TRANSLATE_IP", complaint.hint(format!("'{text}' is not an address like 192.0.2.1")));
+        }
+        address.map(IpAddr::V4)
+    }
+
+    fn ipfw(&self) -> Option<Ipfw> {
+        // A mistake matters only where ipfw is used; otherwise nobody looks at what stands in its place.
+        let number = |name, fallback| match self.number(name) {
+            None if self.build != Some(IPFW) => Some(fallback),
+            number => number,
+        };
+        Some(Ipfw {
+            flush_at_start: self.yes("FLUSH_IPFW_AT_INIT"),
+            flush_at_exit: self.yes("FLUSH_IPFW_AT_EXIT"),
+            first_rule: number("IPFW_START_RULE_NUM", 10_000)?,
+            most_rules: number("IPFW_MAX_RULES", 65_535)?,
+            active_set: number("IPFW_ACTIVE_SET_NUM", 1)?,
+            expire_set: number("IPFW_EXPIRE_SET_NUM", 2)?,
+            purge_interval: number("IPFW_EXPIRE_PURGE_INTERVAL", 30)?,
+            add_check_state: self.yes("IPFW_ADD_CHECK_STATE"),
+        })
+    }
+
+    fn different_ipfw_sets(&mut self) {
+        let active = self.number("IPFW_ACTIVE_SET_NUM");
+        if self.build == Some(IPFW) && active != Some(0) && active == self.number("IPFW_EXPIRE_SET_NUM") {
+            self.tell("IPFW_EXPIRE_SET_NUM", Complaint::error("[*] Cannot set identical ipfw active and expire sets."));
+        }
+    }
+}
+
+fn number_mistake(name: &str, text: &str, low: u32, high: u32) -> Option<Complaint> {
+    let number = Number::read(text);
+    match number.within(&(low..=high)) {
+        Some(value) if number.odd => {
+            let text = format!("{name} value '{text}' is read as {value}");
+            Some(Complaint::warning(text).hint("write a number and nothing else"))
+        }
+        Some(_) => None,
+        None if name == "VERBOSE" => {
+            Some(Complaint::error(format!("[*] VERBOSE value '{text}' not in the range (>0)")))
+        }
+        None => Some(Complaint::error(format!("[*] var {name} value '{text}' not in the range {low}-{high}"))),
+    }
+}
+
+fn one_of_mistake(name: &str, text: &str, words: &[&str]) -> Option<Complaint> {
+    if words.iter().any(|word| word.eq_ignore_ascii_case(text)) {
+        return None;
+    }
+    let complaint = match name {
+        "SYSLOG_FACILITY" => Complaint::error(format!("Invalid SYSLOG_FACILITY setting '{text}'")),
+        _ => Complaint::error(format!("[*] Invalid {name} setting '{text}'")),
+    };
+    Some(complaint.hint(format!("it can be {}", words.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::firewall::settings::{Family, NftInput};
+
+    /// The configuration of these lines, and what was told from warnings on.
+    fn read_with(args: &Args, text: &str) -> (Option<Config>, Vec<String>) {
+        let raw = RawConfig::from_handover(text).unwrap();
+        let mut complaints = Complaints::new();
+        let config = Config::new(&raw, args, &mut complaints);
+        (config, complaints.iter().map(ToString::to_string).collect())
+    }
+
+    fn read(text: &str) -> (Option<Config>, Vec<String>) {
+        read_with(&Args::default(), text)
+    }
+
+    fn good(text: &str) -> Config {
+        let (config, told) = read(text);
+        assert_eq!(told, Vec::<String>::new(), "{text}");
+        config.unwrap()
+    }
+
+    #[test]
+    fn nothing_set_means_the_defaults() {
+        let config = good("");
+        assert_eq!(config.capture.filter.as_deref(), Some("udp port 62201"));
+        assert_eq!(config.max_age, Some(120));
+        assert_eq!(config.pid_file, Path::new("/run/fwknop/fwknopd.pid"));
+        assert_eq!(config.digest_file.as_deref(), Some(Path::new("/run/fwknop/digest.cache")));
+        assert_eq!(config.access, AccessPlace::File("/etc/fwknop/access.conf".into()));
+        assert_eq!(config.firewall_exe, None);
+        assert_eq!((config.udp_server, config.tcp_server, config.http), (None, None, None));
+        assert!(config.netfilter.flush_at_start && config.netfilter.flush_at_exit && !config.nat_enabled());
+        assert_eq!(config.netfilter.input, ChainSpec::input());
+        assert_eq!(config.firewall(), crate::firewall::Settings::default());
+        assert_eq!(config.sandbox, Sandbox::Default);
+    }
+
+    #[test]
+    fn an_explicit_firewall_can_be_told_from_the_default() {
+        let config = good("FIREWALL_EXE /usr/sbin/iptables\n");
+        assert_eq!(config.firewall_exe.as_deref(), Some(Path::new("/usr/sbin/iptables")));
+        assert_eq!(good("").netfilter_word(), "IPT");
+        let config = good("FIREWALL_EXE /bin/firewall-cmd\nENABLE_FIREWD_FORWARDING Y\n");
+        assert!(config.nat_enabled());
+        assert_eq!(config.netfilter_word(), "FIREWD");
+    }
+
+    #[test]
+    fn ours_are_typed_too() {
+        let config =
+            good("NFT_INPUT inet f i\nNFT_INPUT ip6 g j\nNFT_DEFAULT_DROP tcp/22,udp/62201\nSANDBOX Require\n");
+        let chain = |family, table: &str, chain: &str| NftInput { family, table: table.into(), chain: chain.into() };
+        assert_eq!(config.nft_input, [chain(Family::Inet, "f", "i"), chain(Family::Ip6, "g", "j")]);
+        assert_eq!(config.nft_default_drop.map(|ports| ports.iter().count()), Some(2));
+        assert_eq!(config.sandbox, Sandbox::Require);
+    }
+
+    #[test]
+    fn options_and_settings_add_up() {
+        let args = Args { verbose: 2, udp_server: true, any_direction: true, ..Args::default() };
+        let (config, _) = read_with(&args, "VERBOSE 1\nUDPSERV_PORT 5000\n");
+        let config = config.unwrap();
+        assert_eq!((config.verbose, config.udp_server.map(NonZeroU16::get)), (3, Some(5000)));
+        assert!(config.capture.any_direction);
+        assert!(good("ENABLE_PCAP_ANY_DIRECTION Y\n").capture.any_direction);
+        assert_eq!(good("PCAP_FILTER \n").capture.filter, None);
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once() {
+        let (config, told) = read(
+            "MAX_SNIFF_BYTES 0\nSYSLOG_FACILITY LOG_AUTH\nENABLE_IPT_SNAT Y\nSNAT_TRANSLATE_IP 1.2.3\nFWKNOP_RUN_DIR run\n\
+             IPT_INPUT_ACCESS A,b,C,65537,D,1\nIPT_OUTPUT_ACCESS A,b\nNFT_INPUT inet f\nNFT_DEFAULT_DROP ssh\nVERBOSE -1\nSANDBOX maybe\n",
+        );
+        assert!(config.is_none());
+        let mut told: Vec<_> = told.iter().map(|text| text.lines().next().unwrap()).collect();
+        told.sort_unstable();
+        assert_eq!(
+            told,
+            [
+                "Invalid IPT_OUTPUT_ACCESS specification, see fwknopd.conf comments",
+                "Invalid IPv4 addr for SNAT_TRANSLATE_IP",
+                "Invalid SYSLOG_FACILITY setting 'LOG_AUTH'",
+                "Path 'run' is not absolute.",
+                "[*] Invalid SANDBOX setting 'maybe'",
+                "[*] NFT_DEFAULT_DROP 'ssh' is not a list of ports",
+                "[*] NFT_INPUT: 'inet f' is not a family, a table and a chain, as in: inet filter input",
+                "[*] VERBOSE value '-1' not in the range (>0)",
+                "[*] invalid jump rule position in Line: A,b,C,65537,D,1",
+                "[*] var MAX_SNIFF_BYTES value '0' not in the range 1-32768",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_port_beyond_all_ports_matters_only_where_it_is_used() {
+        let config = good("TCPSERV_PORT 70000\n");
+        assert_eq!(config.obstacles().count(), 0);
+        let config = good("TCPSERV_PORT 70000\nENABLE_TCP_SERVER Y\n");
+        let told: Vec<_> = config.obstacles().map(|complaint| complaint.text.clone()).collect();
+        assert_eq!(told, ["[*] var TCPSERV_PORT value '70000' not in the range 1-65535"]);
+    }
+
+    #[test]
+    fn what_is_neither_yes_nor_no_is_told() {
+        let (config, told) = read("ENABLE_IPT_OUTPUT true\nFLUSH_IPT_AT_EXIT 0\nENABLE_UDP_SERVER 1\n");
+        let config = config.unwrap();
+        assert!(!config.netfilter.output_rules && config.netfilter.flush_at_exit);
+        assert_eq!(told.len(), 3);
+        assert_eq!(config.obstacles().count(), 1);
+    }
+
+    #[test]
+    fn mistakes_for_another_firewall_only_warn() {
+        let (config, told) = read("IPFW_MAX_RULES 0\nFIREWD_INPUT_ACCESS x\n");
+        assert!(config.is_some());
+        assert_eq!(told.len(), 2);
+        let (config, _) = read("FIREWALL_EXE /sbin/ipfw\nIPFW_MAX_RULES 0\n");
+        assert!(config.is_none());
+        let (config, told) = read("FIREWALL_EXE /sbin/ipfw\nIPFW_ACTIVE_SET_NUM 2\n");
+        assert!(config.is_none());
+        assert_eq!(told, ["[*] Cannot set identical ipfw active and expire sets."]);
+    }
+}
