@@ -43,14 +43,15 @@ pub trait Capture {
     /// Packets that passed the filter but have no payload for us are skipped; [`heard`](Capture::heard) counts them.
     ///
     /// # Errors
-    /// What the kernel says. `ENETDOWN` means that the interface was set down or removed: packets come again by themselves
-    /// once it is up, so whether that is the end is the caller's choice (`EXIT_AT_INTF_DOWN`). It is reported once.
+    /// What the kernel says. `ENETDOWN` means that the interface was set down; it is reported once, and packets come again by
+    /// themselves when it is up, so whether that is the end is the caller's choice (`EXIT_AT_INTF_DOWN`). Who goes on should
+    /// ask [`ended`](Capture::ended) now and then: the kernel does not wake anybody when an interface that is down is removed.
     fn next(&mut self) -> io::Result<Option<Arrival<'_>>>;
 
     /// What to wait for before asking again; `None` for a file, which never has to wait.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Whether nothing will come any more (the end of a capture file).
+    /// Whether nothing will come any more: the end of a capture file, or the interface has been removed.
     fn ended(&self) -> bool {
         false
     }

@@ -258,7 +258,7 @@ fn work() -> io::Result<()> {
         rustix::event::poll(&mut [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)], None)?;
         let arrival = source.next()?.ok_or(io::ErrorKind::WouldBlock)?;
         assert_eq!(arrival.payload, [b'A'; 200]);
-        assert!(source.next()?.is_none());
+        assert!(source.next()?.is_none() && !source.ended());
     }
     let _ = (std::time::SystemTime::now(), std::time::Instant::now());
     cache.write_all(b"line\n")?;

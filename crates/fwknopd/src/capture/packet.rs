@@ -167,6 +167,13 @@ impl Capture for PacketSocket {
         Some(self.socket.as_fd())
     }
 
+    /// Whether the interface has been removed. One of the same name is another interface: it needs a new socket.
+    fn ended(&self) -> bool {
+        let address = nix_socket::getsockname::<SockaddrStorage>(self.socket.as_raw_fd());
+        let index = address.ok().and_then(|address| Some(address.as_link_addr()?.ifindex()));
+        index.is_some_and(|index| u32::try_from(index).is_err()) // the kernel writes -1
+    }
+
     fn heard(&self) -> u64 {
         self.heard
     }

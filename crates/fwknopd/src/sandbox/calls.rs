@@ -48,6 +48,7 @@ mod listed {
         libc::SYS_recvfrom,
         libc::SYS_recvmsg,
         libc::SYS_recvmmsg,
+        libc::SYS_getsockname, // is the interface still there?
         libc::SYS_write,
         libc::SYS_writev,
         libc::SYS_fdatasync,

@@ -9,7 +9,7 @@
 //! | nothing | yes | `fwknop` |
 //! | nothing | no | uid and gid [`UNASSIGNED`], if that is unused |
 
-use std::{fmt, fs, io};
+use std::{fmt, fs, io, thread, time::Duration};
 
 use nix::unistd::{Gid, Group, Uid, User};
 use thiserror::Error;
@@ -113,9 +113,15 @@ impl Account {
         if let Some(group) = Group::from_gid(Gid::from_raw(UNASSIGNED)).map_err(&failed)? {
             return Err(AccountError::Assigned(format!("group {}", group.name)));
         }
-        match process_of(UNASSIGNED).map_err(|source| AccountError::LookUp { what: "processes".into(), source })? {
-            Some(process) => Err(AccountError::InUse(process)),
-            None => Ok(Self { name: None, uid: UNASSIGNED, gid: UNASSIGNED }),
+        // A listener of an earlier run sees its warden gone and ends; at a quick restart it may still be about to.
+        let mut patience = 20;
+        loop {
+            match process_of(UNASSIGNED).map_err(|source| AccountError::LookUp { what: "processes".into(), source })? {
+                None => return Ok(Self { name: None, uid: UNASSIGNED, gid: UNASSIGNED }),
+                Some(process) if patience == 0 => return Err(AccountError::InUse(process)),
+                Some(_) => thread::sleep(Duration::from_millis(50)),
+            }
+            patience -= 1;
         }
     }
 }

@@ -142,7 +142,9 @@ fn says_once_that_the_link_is_down_and_hears_again_when_it_is_up() {
         cable.send(&frame(&[8, 0], &ipv4(5, 0, 17, &udp(&knock())))).unwrap();
         assert_eq!(heard(&mut capture), [knock()]);
         assert_eq!(heard(&mut early), [knock()]);
+        assert!(!capture.ended() && !listen(ANY, "", &Wanted::default()).ended());
         ip("link del va");
+        assert!(capture.ended());
         assert_eq!(capture.next().unwrap_err().raw_os_error(), Some(Errno::ENETDOWN as i32));
     });
 }
