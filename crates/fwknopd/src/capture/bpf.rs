@@ -74,6 +74,8 @@ pub enum Test {
 pub enum Ancillary {
     /// The EtherType after all tags that the network card or the kernel has taken off.
     Protocol,
+    /// The number of the interface it came through.
+    Interface,
     /// For whom it is; 4 is a packet on its way out ([`OUTGOING`]).
     PacketType,
 }
@@ -142,6 +144,7 @@ impl Assembler {
         let offset = match what {
             Ancillary::Protocol => 0,
             Ancillary::PacketType => 4,
+            Ancillary::Interface => 8,
         };
         self.plain(0x20, BASE + offset);
     }

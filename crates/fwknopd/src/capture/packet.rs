@@ -10,7 +10,10 @@
 //! The socket is of the kind that starts at the IP header on every link (`SOCK_DGRAM`), and it is *bound* to its interface
 //! instead of choosing it in the filter. Bound, traffic on other interfaces costs nothing at all, not even a look; the kernel
 //! tells us when the interface goes down (`ENETDOWN`) and starts again by itself when it comes back. Unbound, every packet of
-//! every interface would pass our filter, and an interface that went away would be silence. For `any` it is unbound.
+//! every interface would pass our filter, and an interface that went away would be silence.
+//!
+//! Two are unbound all the same: `any`, and links that have no hardware address (tun, WireGuard, ppp), because the address that
+//! `bind` wants cannot be had for them without `unsafe`. For these the filter asks for the interface's number first.
 //!
 //! Plain `recvmmsg`, no memory-mapped ring: a ring costs less per packet, but delays the packet by its block timeout.
 
@@ -22,6 +25,7 @@ use std::{
 use nix::{
     errno::Errno,
     ifaddrs::getifaddrs,
+    net::if_::if_nametoindex,
     sys::socket::{self as nix_socket, MsgFlags, MultiHeaders, SockaddrLike, SockaddrStorage},
 };
 use rustix::net::sockopt;
@@ -30,7 +34,7 @@ use thiserror::Error;
 
 use super::{
     Capture,
-    bpf::{Instruction, RETURN},
+    bpf::{Ancillary, Assembler, Instruction, RETURN, Test},
     filter::{Filter, PACKET},
     link,
 };
@@ -77,7 +81,10 @@ pub fn open(interface: &str) -> Result<OwnedFd, OpenError> {
     let refused = |source: io::Error| OpenError::Refused { interface: interface.into(), source };
     let address = match interface {
         ANY => None,
-        name => Some(address_of(name).map_err(refused)?.ok_or_else(|| OpenError::NoInterface(name.into()))?),
+        name => {
+            if_nametoindex(name).map_err(|_| OpenError::NoInterface(name.into()))?;
+            address_of(name).map_err(refused)?
+        }
     };
     open_at(address).map_err(refused)
 }
@@ -104,7 +111,7 @@ fn sent_before_the_filter(socket: &Socket) -> io::Result<bool> {
     }
 }
 
-/// The link address of an interface: the only thing that `bind` takes here.
+/// The hardware address of an interface, if it has one: the only thing that `bind` takes here.
 fn address_of(interface: &str) -> io::Result<Option<SockaddrStorage>> {
     let link = getifaddrs()?
         .filter(|entry| entry.interface_name == interface)
@@ -129,6 +136,23 @@ pub(super) fn enlarge(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// The number of the interface that a socket is bound to; 0 if to none, the largest number if that one has been removed.
+fn interface_of(socket: &OwnedFd) -> Option<usize> {
+    let address = nix_socket::getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok()?;
+    Some(address.as_link_addr()?.ifindex())
+}
+
+/// In front of a filter: drops what came through another interface.
+fn only_from(interface: u32) -> io::Result<Vec<Instruction>> {
+    let mut program = Assembler::default();
+    let ours = program.label();
+    program.load_ancillary(Ancillary::Interface);
+    program.when(Test::Equal(interface), ours);
+    program.keep(0);
+    program.place(ours);
+    program.finish().map_err(io::Error::other)
+}
+
 /// A link that is listened to.
 #[derive(Debug)]
 pub struct PacketSocket {
@@ -139,12 +163,17 @@ pub struct PacketSocket {
 }
 
 impl PacketSocket {
-    /// Lets through what `filter` says. Needs no rights; `interface` is only for [`describe`](Capture::describe).
+    /// Lets through what `filter` says. Needs no rights; `interface` is the one it was opened for.
     ///
     /// # Errors
-    /// If the kernel does not take the filter.
+    /// If the kernel does not take the filter, or the interface has gone.
     pub fn attach(socket: OwnedFd, interface: &str, filter: &Filter) -> io::Result<Self> {
-        attach(socket.as_fd(), filter.program())?;
+        let mut program = Vec::new();
+        if interface != ANY && interface_of(&socket) == Some(0) {
+            program = only_from(if_nametoindex(interface)?)?;
+        }
+        program.extend(filter.program());
+        attach(socket.as_fd(), &program)?;
         Ok(Self { socket, interface: interface.into(), batch: Batch::new(), heard: 0 })
     }
 }
@@ -167,11 +196,11 @@ impl Capture for PacketSocket {
         Some(self.socket.as_fd())
     }
 
-    /// Whether the interface has been removed. One of the same name is another interface: it needs a new socket.
+    /// Whether the interface has been removed. One of the same name is another interface: it needs a new socket. Not known
+    /// of an interface without a hardware address, which is never called removed.
     fn ended(&self) -> bool {
-        let address = nix_socket::getsockname::<SockaddrStorage>(self.socket.as_raw_fd());
-        let index = address.ok().and_then(|address| Some(address.as_link_addr()?.ifindex()));
-        index.is_some_and(|index| u32::try_from(index).is_err()) // the kernel writes -1
+        const REMOVED: usize = usize::MAX;
+        interface_of(&self.socket) == Some(REMOVED)
     }
 
     fn heard(&self) -> u64 {

@@ -129,6 +129,24 @@ fn hears_only_its_own_interface_unless_it_is_any() {
 }
 
 #[test]
+fn hears_only_its_own_interface_even_where_the_socket_cannot_be_bound() {
+    inside(|| {
+        let cable = cable();
+        let filter = Filter::compile("udp port 62201", &Wanted::default()).unwrap();
+        let mut unbound = PacketSocket::attach(open_at(None).unwrap(), "vb", &filter).unwrap();
+        Plain::bind("127.0.0.1:0").unwrap().send_to(&knock(), "127.0.0.1:62201").unwrap();
+        cable.send(&frame(&[8, 0], &ipv4(5, 0, 17, &udp(&knock())))).unwrap();
+        assert_eq!((heard(&mut unbound).len(), unbound.heard(), unbound.ended()), (1, 1, false));
+
+        ip("tuntap add tun7 mode tun");
+        ip("link set tun7 up");
+        let mut tun = listen("tun7", "udp port 62201", &Wanted::default());
+        Plain::bind("127.0.0.1:0").unwrap().send_to(&knock(), "127.0.0.1:62201").unwrap();
+        assert!(heard(&mut tun).is_empty());
+    });
+}
+
+#[test]
 fn says_once_that_the_link_is_down_and_hears_again_when_it_is_up() {
     inside(|| {
         let cable = cable();
