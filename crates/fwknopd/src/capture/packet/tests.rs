@@ -147,6 +147,20 @@ fn hears_only_its_own_interface_even_where_the_socket_cannot_be_bound() {
 }
 
 #[test]
+fn whoever_holds_the_socket_cannot_send_with_it() {
+    inside(|| {
+        let _cable = cable();
+        for socket in [open("vb").unwrap(), open(ANY).unwrap()] {
+            let packet = ipv4(5, 0, 17, &udp(&knock()));
+            assert!(
+                rustix::io::write(&socket, &packet).is_err(),
+                "no address to send to, and seccomp refuses to name one"
+            );
+        }
+    });
+}
+
+#[test]
 fn says_once_that_the_link_is_down_and_hears_again_when_it_is_up() {
     inside(|| {
         let cable = cable();
