@@ -19,10 +19,13 @@ use thiserror::Error;
 use crate::grant::{Grant, Rule};
 
 pub mod chain;
+pub mod choose;
 pub mod iptables;
 pub mod memory;
+pub mod nft;
 pub mod runner;
 pub mod settings;
+pub mod undecided;
 
 pub use chain::{BadChain, ChainSpec};
 pub use settings::Settings;
@@ -130,24 +133,15 @@ pub struct Notice {
 
 impl Notice {
     pub(crate) fn warning(text: impl Into<String>) -> Self {
-        Self {
-            level: Level::Warning,
-            text: text.into(),
-        }
+        Self { level: Level::Warning, text: text.into() }
     }
 
     pub(crate) fn info(text: impl Into<String>) -> Self {
-        Self {
-            level: Level::Info,
-            text: text.into(),
-        }
+        Self { level: Level::Info, text: text.into() }
     }
 
     pub(crate) fn debug(text: impl Into<String>) -> Self {
-        Self {
-            level: Level::Debug,
-            text: text.into(),
-        }
+        Self { level: Level::Debug, text: text.into() }
     }
 }
 
@@ -175,11 +169,7 @@ impl Added {
     /// The line of the output contract, section 2.7. It names all ports of the grant, in each of its lines.
     pub fn line(&self, grant: &Grant) -> String {
         let Self { rule, chain, label } = self;
-        let anywhere = if grant.client.is_ipv4() {
-            "0.0.0.0/0"
-        } else {
-            "::/0"
-        };
+        let anywhere = if grant.client.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
         format!(
             "Added {label} rule to {chain} for {} -> {anywhere} {}, expires at {}",
             grant.client, grant.ports, rule.until
@@ -201,10 +191,7 @@ pub struct Removed {
 impl fmt::Display for Removed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { number, chain, end } = self;
-        write!(
-            f,
-            "Removed rule {number} from {chain} with expire time of {end}"
-        )
+        write!(f, "Removed rule {number} from {chain} with expire time of {end}")
     }
 }
 
@@ -261,9 +248,9 @@ pub enum FirewallError {
     /// The netlink socket does not work.
     #[error("cannot talk to nftables")]
     Socket(#[source] io::Error),
-    /// A door for an IPv6 address, and no firewall that could open it.
+    /// There is no place for a door for this address, as for IPv6 where `ip6tables` is missing.
     #[error("no door can be opened for {client}: {reason}")]
-    NoIpv6 {
+    NoPlace {
         /// Who asked.
         client: std::net::IpAddr,
         /// What is missing.

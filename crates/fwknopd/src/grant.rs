@@ -43,18 +43,12 @@ pub struct Grant {
 impl Grant {
     /// The doors of this grant, in the order of its ports.
     pub fn doors(&self) -> impl Iterator<Item = Door> + '_ {
-        self.ports.iter().map(|port| Door {
-            client: self.client,
-            port: *port,
-        })
+        self.ports.iter().map(|port| Door { client: self.client, port: *port })
     }
 
     /// The doors with their common end.
     pub fn rules(&self) -> impl Iterator<Item = Rule> + '_ {
-        self.doors().map(|door| Rule {
-            door,
-            until: self.until,
-        })
+        self.doors().map(|door| Rule { door, until: self.until })
     }
 }
 
@@ -90,11 +84,7 @@ const LONGEST_END: usize = 11;
 pub fn end_in_comment(comment: &str) -> Option<UnixTime> {
     comment.match_indices(MARK).find_map(|(at, _)| {
         let after = comment.get(at + MARK.len()..)?;
-        let field: String = after
-            .chars()
-            .take(LONGEST_END)
-            .take_while(|c| *c != '*')
-            .collect();
+        let field: String = after.chars().take(LONGEST_END).take_while(|c| *c != '*').collect();
         let digits = field.trim_end();
         let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
         plain.then(|| digits.parse().ok().map(UnixTime))?

@@ -26,12 +26,7 @@ fn firewall(program: &str, settings: Settings) -> Iptables<Programs> {
 }
 
 fn grant(client: &str, ports: &str, until: UnixTime) -> Grant {
-    Grant {
-        stanza: 1,
-        client: client.parse().unwrap(),
-        ports: ports.parse().unwrap(),
-        until,
-    }
+    Grant { stanza: 1, client: client.parse().unwrap(), ports: ports.parse().unwrap(), until }
 }
 
 fn rules(grant: &Grant) -> Vec<Rule> {
@@ -61,40 +56,25 @@ fn with_each_flavour(name: &str, test: impl Fn(&str)) {
 
 #[test]
 fn a_door_is_open_from_open_to_close_in_both_families() {
-    with_each_flavour(
-        "a_door_is_open_from_open_to_close_in_both_families",
-        |flavour| {
-            let mut firewall = firewall(flavour, Settings::default());
-            let notices = firewall.prepare(now()).unwrap();
-            assert!(
-                notices.iter().all(|notice| notice.level == Level::Info),
-                "{notices:?}"
-            );
-            for client in ["127.0.0.2", "2001:db8::7"] {
-                assert!(!reaches(client, 7053), "{flavour}: closed before");
-                let grant = grant(client, "tcp/22,udp/7053", later(30));
-                let opened = firewall.open(&grant, now()).unwrap();
-                assert_eq!(opened.added.len(), 2);
-                assert!(reaches(client, 7053), "{flavour}: open for {client}");
-                assert!(!reaches(client, 7054), "{flavour}: only the port asked for");
-                assert!(
-                    firewall.open(&grant, now()).unwrap().added.is_empty(),
-                    "once only"
-                );
-                let removed = firewall.close(&rules(&grant), grant.until).unwrap();
-                assert_eq!(
-                    removed.iter().map(|rule| rule.number).collect::<Vec<_>>(),
-                    [1, 2]
-                );
-                assert!(!reaches(client, 7053), "{flavour}: closed after");
-            }
-            firewall.retire().unwrap();
-            assert!(
-                !run(&format!("{flavour} -S")).contains("FWKNOP"),
-                "nothing is left"
-            );
-        },
-    );
+    with_each_flavour("a_door_is_open_from_open_to_close_in_both_families", |flavour| {
+        let mut firewall = firewall(flavour, Settings::default());
+        let notices = firewall.prepare(now()).unwrap();
+        assert!(notices.iter().all(|notice| notice.level == Level::Info), "{notices:?}");
+        for client in ["127.0.0.2", "2001:db8::7"] {
+            assert!(!reaches(client, 7053), "{flavour}: closed before");
+            let grant = grant(client, "tcp/22,udp/7053", later(30));
+            let opened = firewall.open(&grant, now()).unwrap();
+            assert_eq!(opened.added.len(), 2);
+            assert!(reaches(client, 7053), "{flavour}: open for {client}");
+            assert!(!reaches(client, 7054), "{flavour}: only the port asked for");
+            assert!(firewall.open(&grant, now()).unwrap().added.is_empty(), "once only");
+            let removed = firewall.close(&rules(&grant), grant.until).unwrap();
+            assert_eq!(removed.iter().map(|rule| rule.number).collect::<Vec<_>>(), [1, 2]);
+            assert!(!reaches(client, 7053), "{flavour}: closed after");
+        }
+        firewall.retire().unwrap();
+        assert!(!run(&format!("{flavour} -S")).contains("FWKNOP"), "nothing is left");
+    });
 }
 
 #[test]
@@ -102,44 +82,29 @@ fn the_kernel_ends_a_rule_by_itself() {
     with_each_flavour("the_kernel_ends_a_rule_by_itself", |flavour| {
         let mut firewall = firewall(flavour, Settings::default());
         firewall.prepare(now()).unwrap();
-        firewall
-            .open(&grant("127.0.0.2", "udp/7053", later(2)), now())
-            .unwrap();
+        firewall.open(&grant("127.0.0.2", "udp/7053", later(2)), now()).unwrap();
         assert!(reaches("127.0.0.2", 7053));
         drop(firewall); // as if killed: nobody is left to delete it
         let started = Instant::now();
         while reaches("127.0.0.2", 7053) {
-            assert!(
-                started.elapsed() < Duration::from_secs(4),
-                "{flavour}: never closed"
-            );
+            assert!(started.elapsed() < Duration::from_secs(4), "{flavour}: never closed");
         }
-        let listing = run(&format!(
-            "{flavour} -t filter -L FWKNOP_INPUT --line-numbers -n"
-        ));
-        assert!(
-            listing.trim_end().ends_with("*/"),
-            "the comment stands last: {listing}"
-        );
+        let listing = run(&format!("{flavour} -t filter -L FWKNOP_INPUT --line-numbers -n"));
+        assert!(listing.trim_end().ends_with("*/"), "the comment stands last: {listing}");
     });
 }
 
 #[test]
 fn ends_beyond_the_time_match_are_added_without_it_and_said_aloud() {
-    with_each_flavour(
-        "ends_beyond_the_time_match_are_added_without_it_and_said_aloud",
-        |flavour| {
-            let mut firewall = firewall(flavour, Settings::default());
-            firewall.prepare(now()).unwrap();
-            for (until, spoken) in [(UnixTime(1 << 31), false), (UnixTime((1 << 31) + 1), true)] {
-                let opened = firewall
-                    .open(&grant("127.0.0.2", "udp/7053", until), now())
-                    .unwrap();
-                assert_eq!(!opened.notices.is_empty(), spoken, "{:?}", opened.notices);
-            }
-            assert!(reaches("127.0.0.2", 7053));
-        },
-    );
+    with_each_flavour("ends_beyond_the_time_match_are_added_without_it_and_said_aloud", |flavour| {
+        let mut firewall = firewall(flavour, Settings::default());
+        firewall.prepare(now()).unwrap();
+        for (until, spoken) in [(UnixTime(1 << 31), false), (UnixTime((1 << 31) + 1), true)] {
+            let opened = firewall.open(&grant("127.0.0.2", "udp/7053", until), now()).unwrap();
+            assert_eq!(!opened.notices.is_empty(), spoken, "{:?}", opened.notices);
+        }
+        assert!(reaches("127.0.0.2", 7053));
+    });
 }
 
 #[test]
@@ -157,11 +122,7 @@ fn chain_and_jump_come_back_at_the_next_grant() {
         run(&format!("{flavour} -F"));
         assert!(!reaches("127.0.0.2", 7053));
         let notices = firewall.mend(&rules(&grant), now()).unwrap();
-        assert_eq!(
-            (notices[0].text.as_str(), notices.len()),
-            (jump, 2),
-            "{notices:?}"
-        );
+        assert_eq!((notices[0].text.as_str(), notices.len()), (jump, 2), "{notices:?}");
         assert!(reaches("127.0.0.2", 7053));
         firewall.retire().unwrap();
     });
@@ -169,97 +130,63 @@ fn chain_and_jump_come_back_at_the_next_grant() {
 
 #[test]
 fn without_flushing_a_start_keeps_what_lives_and_sweeps_what_ended() {
-    with_each_flavour(
-        "without_flushing_a_start_keeps_what_lives_and_sweeps_what_ended",
-        |flavour| {
-            let keep = Settings {
-                flush_at_start: false,
-                flush_at_exit: false,
-                ..Settings::default()
-            };
-            let mut first = firewall(flavour, keep.clone());
-            first.prepare(now()).unwrap();
-            first
-                .open(&grant("127.0.0.2", "udp/7053", later(30)), now())
-                .unwrap();
-            first
-                .open(&grant("127.0.0.3", "udp/7053", later(5)), now())
-                .unwrap();
-            first.retire().unwrap();
-            let mut second = firewall(flavour, keep);
-            let notices = second.prepare(later(6)).unwrap();
-            assert!(
-                notices
-                    .iter()
-                    .any(|notice| notice.text.starts_with("Removed rule 2 from FWKNOP_INPUT"))
-            );
-            assert!(reaches("127.0.0.2", 7053), "{flavour}");
-            assert!(!reaches("127.0.0.3", 7053), "{flavour}");
-            let jumps = run(&format!("{flavour} -S INPUT"));
-            assert_eq!(jumps.matches("-j FWKNOP_INPUT").count(), 1, "{jumps}");
-            let end = second.foreign_end().expect("the rule of the first run");
-            assert_eq!(second.close(&[], end).unwrap().len(), 1);
-            assert_eq!(second.foreign_end(), None);
-            second.flush().unwrap();
-        },
-    );
+    with_each_flavour("without_flushing_a_start_keeps_what_lives_and_sweeps_what_ended", |flavour| {
+        let keep = Settings { flush_at_start: false, flush_at_exit: false, ..Settings::default() };
+        let mut first = firewall(flavour, keep.clone());
+        first.prepare(now()).unwrap();
+        first.open(&grant("127.0.0.2", "udp/7053", later(30)), now()).unwrap();
+        first.open(&grant("127.0.0.3", "udp/7053", later(5)), now()).unwrap();
+        first.retire().unwrap();
+        let mut second = firewall(flavour, keep);
+        let notices = second.prepare(later(6)).unwrap();
+        assert!(notices.iter().any(|notice| notice.text.starts_with("Removed rule 2 from FWKNOP_INPUT")));
+        assert!(reaches("127.0.0.2", 7053), "{flavour}");
+        assert!(!reaches("127.0.0.3", 7053), "{flavour}");
+        let jumps = run(&format!("{flavour} -S INPUT"));
+        assert_eq!(jumps.matches("-j FWKNOP_INPUT").count(), 1, "{jumps}");
+        let end = second.foreign_end().expect("the rule of the first run");
+        assert_eq!(second.close(&[], end).unwrap().len(), 1);
+        assert_eq!(second.foreign_end(), None);
+        second.flush().unwrap();
+    });
 }
 
 #[test]
 fn a_rule_of_others_ends_by_its_mark_behind_a_hundred_and_an_unmarked_one_stays() {
-    with_each_flavour(
-        "a_rule_of_others_ends_by_its_mark_behind_a_hundred_and_an_unmarked_one_stays",
-        |flavour| {
-            let mut firewall = firewall(flavour, Settings::default());
-            firewall.prepare(now()).unwrap();
-            let chain = "FWKNOP_INPUT";
-            run(&format!("{flavour} -A {chain} -s 10.9.9.9 -j ACCEPT"));
-            let end = later(5);
-            for n in 1..=100 {
-                let until = if n == 100 { end } else { later(500) };
-                run(&format!(
-                    "{flavour} -A {chain} -s 10.9.8.{n} -m comment --comment x_exp_{until} -j ACCEPT"
-                ));
-            }
-            firewall
-                .open(&grant("127.0.0.2", "udp/7053", later(300)), now())
-                .unwrap();
-            assert_eq!(firewall.foreign_end(), Some(end));
-            let removed = firewall.close(&[], end).unwrap();
-            assert_eq!(
-                removed[0].to_string(),
-                format!("Removed rule 101 from FWKNOP_INPUT with expire time of {end}")
-            );
-            assert_eq!(removed.len(), 1);
-            assert_eq!(
-                firewall.close(&[], later(501)).unwrap().len(),
-                99,
-                "in one batch"
-            );
-            assert!(run(&format!("{flavour} -S {chain}")).contains("10.9.9.9"));
-            assert!(reaches("127.0.0.2", 7053));
-            firewall.retire().unwrap();
-        },
-    );
+    with_each_flavour("a_rule_of_others_ends_by_its_mark_behind_a_hundred_and_an_unmarked_one_stays", |flavour| {
+        let mut firewall = firewall(flavour, Settings::default());
+        firewall.prepare(now()).unwrap();
+        let chain = "FWKNOP_INPUT";
+        run(&format!("{flavour} -A {chain} -s 10.9.9.9 -j ACCEPT"));
+        let end = later(5);
+        for n in 1..=100 {
+            let until = if n == 100 { end } else { later(500) };
+            run(&format!("{flavour} -A {chain} -s 10.9.8.{n} -m comment --comment x_exp_{until} -j ACCEPT"));
+        }
+        firewall.open(&grant("127.0.0.2", "udp/7053", later(300)), now()).unwrap();
+        assert_eq!(firewall.foreign_end(), Some(end));
+        let removed = firewall.close(&[], end).unwrap();
+        assert_eq!(removed[0].to_string(), format!("Removed rule 101 from FWKNOP_INPUT with expire time of {end}"));
+        assert_eq!(removed.len(), 1);
+        assert_eq!(firewall.close(&[], later(501)).unwrap().len(), 99, "in one batch");
+        assert!(run(&format!("{flavour} -S {chain}")).contains("10.9.9.9"));
+        assert!(reaches("127.0.0.2", 7053));
+        firewall.retire().unwrap();
+    });
 }
 
 #[test]
 fn a_jump_position_beyond_the_end_is_said_and_the_door_opens_all_the_same() {
-    with_each_flavour(
-        "a_jump_position_beyond_the_end_is_said_and_the_door_opens_all_the_same",
-        |flavour| {
-            let mut settings = Settings::default();
-            settings.input.jump_position = 7;
-            let mut firewall = firewall(flavour, settings);
-            let notices = firewall.prepare(now()).unwrap();
-            assert!(notices[0].text.contains("no position 7"), "{notices:?}");
-            firewall
-                .open(&grant("127.0.0.2", "udp/7053", later(30)), now())
-                .unwrap();
-            assert!(reaches("127.0.0.2", 7053));
-            firewall.retire().unwrap();
-        },
-    );
+    with_each_flavour("a_jump_position_beyond_the_end_is_said_and_the_door_opens_all_the_same", |flavour| {
+        let mut settings = Settings::default();
+        settings.input.jump_position = 7;
+        let mut firewall = firewall(flavour, settings);
+        let notices = firewall.prepare(now()).unwrap();
+        assert!(notices[0].text.contains("no position 7"), "{notices:?}");
+        firewall.open(&grant("127.0.0.2", "udp/7053", later(30)), now()).unwrap();
+        assert!(reaches("127.0.0.2", 7053));
+        firewall.retire().unwrap();
+    });
 }
 
 #[test]
@@ -273,24 +200,10 @@ fn a_chain_with_a_short_name_ends_its_rules_too() {
         let grant = grant("127.0.0.2", "udp/7053,udp/7054", later(30));
         firewall.open(&grant, now()).unwrap();
         let listing = firewall.list(Listing::Ours).unwrap();
-        assert!(
-            listing.starts_with("\nChain K (1 references)\nnum  target"),
-            "{listing}"
-        );
-        assert!(
-            listing.find("dpt:7054") < listing.find("dpt:7053"),
-            "the new rule stands first: {listing}"
-        );
-        assert!(
-            firewall
-                .list(Listing::All)
-                .unwrap()
-                .contains("Chain FORWARD")
-        );
-        assert_eq!(
-            firewall.close(&rules(&grant), grant.until).unwrap().len(),
-            2
-        );
+        assert!(listing.starts_with("\nChain K (1 references)\nnum  target"), "{listing}");
+        assert!(listing.find("dpt:7054") < listing.find("dpt:7053"), "the new rule stands first: {listing}");
+        assert!(firewall.list(Listing::All).unwrap().contains("Chain FORWARD"));
+        assert_eq!(firewall.close(&rules(&grant), grant.until).unwrap().len(), 2);
         assert!(!reaches("127.0.0.2", 7053));
         firewall.retire().unwrap();
     });
@@ -307,38 +220,18 @@ fn a_program_that_refuses_or_hangs_opens_nothing() {
     let script = |body: &str| {
         fs::write(&program, format!("#!/bin/sh\n{body}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        Iptables::new(
-            &program,
-            Settings::default(),
-            Programs {
-                limit: Duration::from_millis(500),
-            },
-        )
+        Iptables::new(&program, Settings::default(), Programs { limit: Duration::from_millis(500) })
     };
     let grant = grant("127.0.0.2", "udp/7053", later(30));
-    let error = script("case $1 in -A) echo no >&2; exit 4;; esac")
-        .open(&grant, now())
-        .unwrap_err();
-    assert!(
-        matches!(&error, FirewallError::Refused { status: 4, output, .. } if output == "no"),
-        "{error}"
-    );
+    let error = script("case $1 in -A) echo no >&2; exit 4;; esac").open(&grant, now()).unwrap_err();
+    assert!(matches!(&error, FirewallError::Refused { status: 4, output, .. } if output == "no"), "{error}");
     let error = script("exec sleep 30").open(&grant, now()).unwrap_err();
     assert!(matches!(error, FirewallError::TooSlow { .. }), "{error}");
     fs::remove_file(&program).unwrap();
     let mut missing = Iptables::new(&program, Settings::default(), Programs { limit: LIMIT });
-    assert!(matches!(
-        missing.prepare(now()),
-        Err(FirewallError::CannotRun { .. })
-    ));
-    assert!(matches!(
-        missing.open(&grant, now()),
-        Err(FirewallError::CannotRun { .. })
-    ));
-    assert!(
-        attempt("iptables -S FWKNOP_INPUT").status.code() == Some(1),
-        "nothing was made"
-    );
+    assert!(matches!(missing.prepare(now()), Err(FirewallError::CannotRun { .. })));
+    assert!(matches!(missing.open(&grant, now()), Err(FirewallError::CannotRun { .. })));
+    assert!(attempt("iptables -S FWKNOP_INPUT").status.code() == Some(1), "nothing was made");
 }
 
 #[test]
@@ -351,26 +244,13 @@ fn a_thousand_grants_stand_and_end_together() {
     let mut firewall = firewall("iptables-nft", Settings::default());
     firewall.prepare(now()).unwrap();
     let until = later(3000);
-    let grants: Vec<Grant> = (0..1000)
-        .map(|n| {
-            grant(
-                &format!("10.1.{}.{}", n / 250, n % 250 + 1),
-                "tcp/22",
-                until,
-            )
-        })
-        .collect();
+    let grants: Vec<Grant> =
+        (0..1000).map(|n| grant(&format!("10.1.{}.{}", n / 250, n % 250 + 1), "tcp/22", until)).collect();
     for grant in &grants {
         firewall.open(grant, now()).unwrap();
     }
     let all: Vec<Rule> = grants.iter().flat_map(Grant::rules).collect();
-    assert_eq!(
-        run("iptables-nft -S FWKNOP_INPUT").matches("_exp_").count(),
-        1000
-    );
+    assert_eq!(run("iptables-nft -S FWKNOP_INPUT").matches("_exp_").count(), 1000);
     assert_eq!(firewall.close(&all, until).unwrap().len(), 1000);
-    assert_eq!(
-        run("iptables-nft -S FWKNOP_INPUT").matches("_exp_").count(),
-        0
-    );
+    assert_eq!(run("iptables-nft -S FWKNOP_INPUT").matches("_exp_").count(), 0);
 }

@@ -57,15 +57,10 @@ impl FromStr for ChainSpec {
     type Err = BadChain;
 
     fn from_str(text: &str) -> Result<Self, BadChain> {
-        let shape = |why| BadChain::Shape {
-            text: text.into(),
-            why,
-        };
+        let shape = |why| BadChain::Shape { text: text.into(), why };
         let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ' ' | ',');
         if !text.chars().all(legal) {
-            return Err(shape(
-                "only letters, digits, underscores, blanks and commas are allowed",
-            ));
+            return Err(shape("only letters, digits, underscores, blanks and commas are allowed"));
         }
         let bare = text.replace(' ', "");
         let fields: Vec<&str> = bare.split(',').collect();
@@ -76,11 +71,7 @@ impl FromStr for ChainSpec {
         if !target.is_empty() && names.iter().any(|name| name.is_empty()) {
             return Err(shape("table and both chains need a name"));
         }
-        if names
-            .iter()
-            .chain([&target])
-            .any(|name| name.len() > LONGEST_NAME)
-        {
+        if names.iter().chain([&target]).any(|name| name.len() > LONGEST_NAME) {
             return Err(shape("a name is longer than 63 characters"));
         }
         Ok(Self {
@@ -133,14 +124,8 @@ mod tests {
 
     #[test]
     fn reads_the_built_in_definition() {
-        assert_eq!(
-            "ACCEPT, filter, INPUT, 1, FWKNOP_INPUT, 1".parse(),
-            Ok(ChainSpec::input())
-        );
-        assert_eq!(
-            "ACCEPT,filter,INPUT,1,FWKNOP_INPUT,1".parse(),
-            Ok(ChainSpec::input())
-        );
+        assert_eq!("ACCEPT, filter, INPUT, 1, FWKNOP_INPUT, 1".parse(), Ok(ChainSpec::input()));
+        assert_eq!("ACCEPT,filter,INPUT,1,FWKNOP_INPUT,1".parse(), Ok(ChainSpec::input()));
     }
 
     #[test]
@@ -161,32 +146,17 @@ mod tests {
             "ACCEPT, filter, , 1, FWKNOP_INPUT, 1",
             &format!("ACCEPT, filter, INPUT, 1, {}, 1", "A".repeat(64)),
         ] {
-            assert!(
-                matches!(text.parse::<ChainSpec>(), Err(BadChain::Shape { .. })),
-                "{text}"
-            );
+            assert!(matches!(text.parse::<ChainSpec>(), Err(BadChain::Shape { .. })), "{text}");
         }
     }
 
     #[test]
     fn refuses_positions_that_are_not_numbers_in_range() {
         for (text, wanted) in [
-            (
-                "A,t,I,x,F,1",
-                "[*] invalid jump rule position in Line: A,t,I,x,F,1",
-            ),
-            (
-                "A,t,I,65537,F,1",
-                "[*] invalid jump rule position in Line: A,t,I,65537,F,1",
-            ),
-            (
-                "A,t,I,4294967297,F,1",
-                "[*] invalid jump rule position in Line: A,t,I,4294967297,F,1",
-            ),
-            (
-                "A,t,I,1,F,",
-                "[*] invalid to_chain rule position in Line: A,t,I,1,F,",
-            ),
+            ("A,t,I,x,F,1", "[*] invalid jump rule position in Line: A,t,I,x,F,1"),
+            ("A,t,I,65537,F,1", "[*] invalid jump rule position in Line: A,t,I,65537,F,1"),
+            ("A,t,I,4294967297,F,1", "[*] invalid jump rule position in Line: A,t,I,4294967297,F,1"),
+            ("A,t,I,1,F,", "[*] invalid to_chain rule position in Line: A,t,I,1,F,"),
         ] {
             assert_eq!(text.parse::<ChainSpec>().unwrap_err().to_string(), wanted);
         }

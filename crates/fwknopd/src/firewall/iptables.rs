@@ -53,34 +53,18 @@ struct Side {
 
 impl Side {
     fn new(tool: Tool) -> Self {
-        Self {
-            tool,
-            missing: None,
-            own: HashSet::new(),
-            foreign: Vec::new(),
-        }
+        Self { tool, missing: None, own: HashSet::new(), foreign: Vec::new() }
     }
 
     /// Makes chain and jump stand; says so if it had to.
-    fn stand(
-        &mut self,
-        runner: &mut impl Runner,
-        spec: &ChainSpec,
-    ) -> Result<Vec<Notice>, FirewallError> {
-        let ChainSpec {
-            table,
-            from_chain,
-            jump_position,
-            to_chain,
-            ..
-        } = spec;
+    fn stand(&mut self, runner: &mut impl Runner, spec: &ChainSpec) -> Result<Vec<Notice>, FirewallError> {
+        let ChainSpec { table, from_chain, jump_position, to_chain, .. } = spec;
         let check = owned(&format!("-C {from_chain} -t {table} -j {to_chain}"));
         if self.tool.found(runner, "rule_exists", check)? {
             return Ok(Vec::new());
         }
         // Whether it was there already does not matter; if it cannot be made, the jump fails.
-        self.tool
-            .ask(runner, "create_chain", &format!("-t {table} -N {to_chain}"))?;
+        self.tool.ask(runner, "create_chain", &format!("-t {table} -N {to_chain}"))?;
         let insert = format!("-t {table} -I {from_chain} {jump_position} -j {to_chain}");
         let added = format!("Added jump rule from chain: {from_chain} to chain: {to_chain}");
         let refusal = self.tool.ask(runner, "add_jump_rule", &insert)?;
@@ -99,29 +83,17 @@ impl Side {
 
     /// Takes jump, rules and chain away, as far as they are there.
     fn remove(&mut self, runner: &mut impl Runner, spec: &ChainSpec) -> Result<(), FirewallError> {
-        let ChainSpec {
-            table,
-            from_chain,
-            to_chain,
-            ..
-        } = spec;
+        let ChainSpec { table, from_chain, to_chain, .. } = spec;
         let delete = owned(&format!("-t {table} -D {from_chain} -j {to_chain}"));
         for _ in 0..MOST_JUMPS {
-            if !self
-                .tool
-                .found(runner, "delete_all_chains", delete.clone())?
-            {
+            if !self.tool.found(runner, "delete_all_chains", delete.clone())? {
                 break;
             }
         }
         let flush = owned(&format!("-t {table} -F {to_chain}"));
         if self.tool.found(runner, "delete_all_chains", flush)? {
             // An administrator's own jump with conditions keeps the empty chain alive; that is theirs.
-            self.tool.ask(
-                runner,
-                "delete_all_chains",
-                &format!("-t {table} -X {to_chain}"),
-            )?;
+            self.tool.ask(runner, "delete_all_chains", &format!("-t {table} -X {to_chain}"))?;
         }
         self.own.clear();
         self.foreign.clear();
@@ -129,41 +101,20 @@ impl Side {
     }
 
     /// Finds out, with a rule that can match nothing from outside, what rules can carry.
-    fn probe(
-        &mut self,
-        runner: &mut impl Runner,
-        settings: &Settings,
-    ) -> Result<Vec<Notice>, FirewallError> {
-        let ChainSpec {
-            table,
-            to_chain,
-            target,
-            ..
-        } = &settings.input;
-        let nobody = if self.tool.program.to_string_lossy().contains("ip6tables") {
-            "::1"
-        } else {
-            "127.0.0.2"
-        };
+    fn probe(&mut self, runner: &mut impl Runner, settings: &Settings) -> Result<Vec<Notice>, FirewallError> {
+        let ChainSpec { table, to_chain, target, .. } = &settings.input;
+        let nobody = if self.tool.program.to_string_lossy().contains("ip6tables") { "::1" } else { "127.0.0.2" };
         let rule = |time: &str| {
-            format!(
-                "{to_chain} -t {table} -s {nobody}{time} -m comment --comment __TMPCOMMENT__ -j {target}"
-            )
+            format!("{to_chain} -t {table} -s {nobody}{time} -m comment --comment __TMPCOMMENT__ -j {target}")
         };
         let mut works = |tool: &mut Tool, rule: String| -> Result<bool, FirewallError> {
-            let works = tool
-                .ask(runner, "comment_match_exists", &format!("-A {rule}"))?
-                .status
-                == 0;
+            let works = tool.ask(runner, "comment_match_exists", &format!("-A {rule}"))?.status == 0;
             if works {
                 tool.must(runner, "comment_match_exists", owned(&format!("-D {rule}")))?;
             }
             Ok(works)
         };
-        self.tool.time = works(
-            &mut self.tool,
-            rule(" -m time --datestop 2038-01-01T00:00:00"),
-        )?;
+        self.tool.time = works(&mut self.tool, rule(" -m time --datestop 2038-01-01T00:00:00"))?;
         let comment = self.tool.time || !settings.comment_check || works(&mut self.tool, rule(""))?;
         if !comment {
             let program = self.tool.program.display();
@@ -190,53 +141,28 @@ impl Side {
         goes: impl Fn(&Self, &Listed) -> bool,
     ) -> Result<Vec<Removed>, FirewallError> {
         let listed = self.tool.rules(runner, spec)?;
-        let (gone, stays): (Vec<&Listed>, Vec<&Listed>) =
-            listed.iter().partition(|rule| goes(self, rule));
+        let (gone, stays): (Vec<&Listed>, Vec<&Listed>) = listed.iter().partition(|rule| goes(self, rule));
         self.remember(stays);
         self.tool.delete(runner, spec, &gone)?;
-        let removed = |rule: &&Listed| {
-            Some(Removed {
-                number: rule.number,
-                chain: spec.to_chain.clone(),
-                end: rule.end?,
-            })
-        };
+        let removed =
+            |rule: &&Listed| Some(Removed { number: rule.number, chain: spec.to_chain.clone(), end: rule.end? });
         Ok(gone.iter().filter_map(removed).collect())
     }
 
     fn remember<'l>(&mut self, listed: impl IntoIterator<Item = &'l Listed>) {
         let theirs = |rule: &&Listed| !rule.rule().is_some_and(|rule| self.own.contains(&rule));
-        self.foreign = listed
-            .into_iter()
-            .filter(theirs)
-            .filter_map(|rule| rule.end)
-            .collect();
+        self.foreign = listed.into_iter().filter(theirs).filter_map(|rule| rule.end).collect();
     }
 
     /// Adds one rule; false if it is there already.
-    fn add(
-        &mut self,
-        runner: &mut impl Runner,
-        settings: &Settings,
-        rule: Rule,
-    ) -> Result<bool, FirewallError> {
+    fn add(&mut self, runner: &mut impl Runner, settings: &Settings, rule: Rule) -> Result<bool, FirewallError> {
         let chain = &settings.input.to_chain;
         let words = words::access(&settings.input, rule).words(self.tool.time);
-        let with = |verb: &str| {
-            [verb, chain]
-                .into_iter()
-                .map(String::from)
-                .chain(words.clone())
-                .collect()
-        };
+        let with = |verb: &str| [verb, chain].into_iter().map(String::from).chain(words.clone()).collect();
         if self.own.contains(&rule) && self.tool.found(runner, "rule_exists", with("-C"))? {
             return Ok(false);
         }
-        self.tool.must(
-            runner,
-            "create_rule",
-            with(if settings.prepend { "-I" } else { "-A" }),
-        )?;
+        self.tool.must(runner, "create_rule", with(if settings.prepend { "-I" } else { "-A" }))?;
         self.own.insert(rule);
         Ok(true)
     }
@@ -245,29 +171,18 @@ impl Side {
 impl<R: Runner> Iptables<R> {
     /// The firewall behind this program, which is not run before [`Firewall::prepare`].
     pub fn new(program: &Path, settings: Settings, runner: R) -> Self {
-        let (v4, v6) = (
-            Side::new(Tool::new(program)),
-            Side::new(Tool::beside(program)),
-        );
-        Self {
-            runner,
-            settings,
-            v4,
-            v6,
+        let v4 = Side::new(Tool::new(program));
+        let mut v6 = Side::new(Tool::beside(program).unwrap_or_else(|| Tool::new(program)));
+        if v6.tool.program == v4.tool.program {
+            v6.missing = Some(format!("there is no ip6tables known beside {}", program.display()));
         }
+        Self { runner, settings, v4, v6 }
     }
 
     fn side(&mut self, client: IpAddr) -> Result<(&mut Side, &mut R, &Settings), FirewallError> {
-        let side = if client.is_ipv4() {
-            &mut self.v4
-        } else {
-            &mut self.v6
-        };
+        let side = if client.is_ipv4() { &mut self.v4 } else { &mut self.v6 };
         match &side.missing {
-            Some(reason) => Err(FirewallError::NoIpv6 {
-                client,
-                reason: reason.clone(),
-            }),
+            Some(reason) => Err(FirewallError::NoPlace { client, reason: reason.clone() }),
             None => Ok((side, &mut self.runner, &self.settings)),
         }
     }
@@ -304,9 +219,7 @@ fn start<R: Runner>(
     }
     let mut notices = side.stand(runner, spec)?;
     notices.extend(side.probe(runner, settings)?);
-    let swept = side.delete(runner, spec, |_, rule| {
-        rule.end.is_some_and(|end| end <= now)
-    })?;
+    let swept = side.delete(runner, spec, |_, rule| rule.end.is_some_and(|end| end <= now))?;
     notices.extend(swept.iter().map(|rule| Notice::info(rule.to_string())));
     Ok(notices)
 }
@@ -317,20 +230,18 @@ impl<R: Runner> Firewall for Iptables<R> {
     }
 
     fn prepare(&mut self, now: UnixTime) -> Result<Vec<Notice>, FirewallError> {
-        let Self {
-            runner,
-            settings,
-            v4,
-            v6,
-        } = self;
+        let Self { runner, settings, v4, v6 } = self;
         if !settings.input.is_enabled() {
             return Err(FirewallError::Unfit(
-                "IPT_INPUT_ACCESS has no target, so no door can be opened; write ACCEPT there"
-                    .into(),
+                "IPT_INPUT_ACCESS has no target, so no door can be opened; write ACCEPT there".into(),
             ));
         }
         v4.tool.try_out(runner, &settings.input)?;
         let mut notices = start(v4, runner, settings, now)?;
+        if let Some(reason) = &v6.missing {
+            notices.push(Notice::warning(format!("{reason}: no door can be opened for IPv6 addresses")));
+            return Ok(notices);
+        }
         let outcome = v6.tool.try_out(runner, &settings.input);
         match outcome.and_then(|()| start(v6, runner, settings, now)) {
             Ok(more) => notices.extend(more),
@@ -348,10 +259,7 @@ impl<R: Runner> Firewall for Iptables<R> {
     fn open(&mut self, grant: &Grant, _now: UnixTime) -> Result<Opened, FirewallError> {
         let (side, runner, settings) = self.side(grant.client)?;
         let spec = &settings.input;
-        let mut opened = Opened {
-            notices: side.stand(runner, spec)?,
-            added: Vec::new(),
-        };
+        let mut opened = Opened { notices: side.stand(runner, spec)?, added: Vec::new() };
         if side.tool.time && words::last_second(grant.until).is_none() {
             opened.notices.push(Notice::warning(
                 "this grant ends after January 2038, which the 'time' match cannot say: only fwknopd will end it",
@@ -359,11 +267,7 @@ impl<R: Runner> Firewall for Iptables<R> {
         }
         for rule in grant.rules() {
             match side.add(runner, settings, rule) {
-                Ok(true) => opened.added.push(Added {
-                    rule,
-                    chain: spec.to_chain.clone(),
-                    label: "access",
-                }),
+                Ok(true) => opened.added.push(Added { rule, chain: spec.to_chain.clone(), label: "access" }),
                 Ok(false) => {}
                 Err(error) => {
                     // Half a grant is none: nobody would know of it.
@@ -398,8 +302,7 @@ impl<R: Runner> Firewall for Iptables<R> {
     }
 
     fn revoke(&mut self, rules: &[Rule]) -> Result<(), FirewallError> {
-        let revoked =
-            |_: &Side, listed: &Listed| listed.rule().is_some_and(|rule| rules.contains(&rule));
+        let revoked = |_: &Side, listed: &Listed| listed.rule().is_some_and(|rule| rules.contains(&rule));
         self.on_both(|side, runner, settings| {
             if !rules.iter().any(|rule| side.own.contains(rule)) {
                 return Ok(Vec::new());
@@ -411,12 +314,7 @@ impl<R: Runner> Firewall for Iptables<R> {
     }
 
     fn foreign_end(&self) -> Option<UnixTime> {
-        self.v4
-            .foreign
-            .iter()
-            .chain(&self.v6.foreign)
-            .min()
-            .copied()
+        self.v4.foreign.iter().chain(&self.v6.foreign).min().copied()
     }
 
     fn events(&self) -> Option<BorrowedFd<'_>> {
@@ -429,9 +327,7 @@ impl<R: Runner> Firewall for Iptables<R> {
             let listed = side.tool.rules(runner, &settings.input)?;
             side.remember(&listed);
             let there: HashSet<Rule> = listed.iter().filter_map(Listed::rule).collect();
-            let lost = |rule: &&Rule| {
-                side.own.contains(*rule) && !there.contains(*rule) && rule.until > now
-            };
+            let lost = |rule: &&Rule| side.own.contains(*rule) && !there.contains(*rule) && rule.until > now;
             let lost: Vec<Rule> = open.iter().filter(lost).copied().collect();
             for rule in &lost {
                 side.own.remove(rule);
@@ -439,30 +335,23 @@ impl<R: Runner> Firewall for Iptables<R> {
             }
             if !lost.is_empty() {
                 let chain = &settings.input.to_chain;
-                notices.push(Notice::warning(format!(
-                    "put back {} rules that were gone from {chain}",
-                    lost.len()
-                )));
+                notices.push(Notice::warning(format!("put back {} rules that were gone from {chain}", lost.len())));
             }
             Ok(notices)
         })
     }
 
     fn list(&mut self, what: Listing) -> Result<String, FirewallError> {
-        let ChainSpec {
-            table, to_chain, ..
-        } = &self.settings.input;
+        let ChainSpec { table, to_chain, .. } = &self.settings.input;
         let words = match what {
             Listing::Ours => format!("-t {table} -L {to_chain} --line-numbers -n"),
             Listing::All => format!("-t {table} -v -n -L --line-numbers"),
         };
-        let four = self
-            .v4
-            .tool
-            .ask(&mut self.runner, "fw_dump_rules", &words)?;
+        let four = self.v4.tool.ask(&mut self.runner, "fw_dump_rules", &words)?;
         let mut text = format!("\n{}{}", four.text, four.complaints);
         // Where there is no ip6tables, the listing is the one of the original.
-        if let Ok(six) = self.v6.tool.ask(&mut self.runner, "fw_dump_rules", &words)
+        if self.v6.missing.is_none()
+            && let Ok(six) = self.v6.tool.ask(&mut self.runner, "fw_dump_rules", &words)
             && six.status == 0
         {
             text.push('\n');
@@ -472,33 +361,20 @@ impl<R: Runner> Firewall for Iptables<R> {
     }
 
     fn flush(&mut self) -> Result<(), FirewallError> {
-        let Self {
-            runner,
-            settings,
-            v4,
-            v6,
-        } = self;
+        let Self { runner, settings, v4, v6 } = self;
         // A process that only flushes has not tried the programs out.
         v4.tool.try_out(runner, &settings.input)?;
-        if v6.tool.try_out(runner, &settings.input).is_err() {
+        if v6.missing.is_none() && v6.tool.try_out(runner, &settings.input).is_err() {
             v6.missing = Some("ip6tables does not work here".into());
         }
-        self.on_both(|side, runner, settings| {
-            side.remove(runner, &settings.input)
-                .map(|()| Vec::<()>::new())
-        })
-        .map(drop)
+        self.on_both(|side, runner, settings| side.remove(runner, &settings.input).map(|()| Vec::<()>::new())).map(drop)
     }
 
     fn retire(&mut self) -> Result<(), FirewallError> {
         if !self.settings.flush_at_exit {
             return Ok(());
         }
-        self.on_both(|side, runner, settings| {
-            side.remove(runner, &settings.input)
-                .map(|()| Vec::<()>::new())
-        })
-        .map(drop)
+        self.on_both(|side, runner, settings| side.remove(runner, &settings.input).map(|()| Vec::<()>::new())).map(drop)
     }
 
     fn trace(&mut self) -> Vec<Notice> {

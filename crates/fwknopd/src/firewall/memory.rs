@@ -48,23 +48,10 @@ impl Firewall for Memory {
 
     fn open(&mut self, grant: &Grant, _now: UnixTime) -> Result<Opened, FirewallError> {
         self.called("open")?;
-        let new: Vec<Rule> = grant
-            .rules()
-            .filter(|rule| !self.rules.contains(rule))
-            .collect();
+        let new: Vec<Rule> = grant.rules().filter(|rule| !self.rules.contains(rule)).collect();
         self.rules.extend(&new);
-        let added = new
-            .into_iter()
-            .map(|rule| Added {
-                rule,
-                chain: CHAIN.into(),
-                label: "access",
-            })
-            .collect();
-        Ok(Opened {
-            notices: Vec::new(),
-            added,
-        })
+        let added = new.into_iter().map(|rule| Added { rule, chain: CHAIN.into(), label: "access" }).collect();
+        Ok(Opened { notices: Vec::new(), added })
     }
 
     fn close(&mut self, ended: &[Rule], now: UnixTime) -> Result<Vec<Removed>, FirewallError> {
@@ -74,11 +61,7 @@ impl Firewall for Memory {
         let removed = (1..)
             .zip(ours.chain(theirs))
             .filter(|(_, (_, gone))| *gone)
-            .map(|(number, (rule, _))| Removed {
-                number,
-                chain: CHAIN.into(),
-                end: rule.until,
-            })
+            .map(|(number, (rule, _))| Removed { number, chain: CHAIN.into(), end: rule.until })
             .collect();
         self.rules.retain(|rule| !ended.contains(rule));
         self.foreign.retain(|rule| rule.until > now);
@@ -109,14 +92,8 @@ impl Firewall for Memory {
 
     fn list(&mut self, _what: Listing) -> Result<String, FirewallError> {
         self.called("list")?;
-        let lines = self
-            .rules
-            .iter()
-            .map(|rule| format!("{} /* {} */\n", rule.door, rule.mark()));
-        Ok(format!(
-            "\nChain {CHAIN} (1 references)\n{}",
-            lines.collect::<String>()
-        ))
+        let lines = self.rules.iter().map(|rule| format!("{} /* {} */\n", rule.door, rule.mark()));
+        Ok(format!("\nChain {CHAIN} (1 references)\n{}", lines.collect::<String>()))
     }
 
     fn flush(&mut self) -> Result<(), FirewallError> {
@@ -150,16 +127,10 @@ mod tests {
             opened.added[0].line(&grant),
             "Added access rule to FWKNOP_INPUT for 10.0.0.7 -> 0.0.0.0/0 tcp/22,tcp/80, expires at 30"
         );
-        assert!(
-            firewall.open(&grant, UnixTime(0)).unwrap().added.is_empty(),
-            "open already"
-        );
+        assert!(firewall.open(&grant, UnixTime(0)).unwrap().added.is_empty(), "open already");
         let ended: Vec<Rule> = grant.rules().collect();
         let removed = firewall.close(&ended, UnixTime(30)).unwrap();
-        assert_eq!(
-            removed[1].to_string(),
-            "Removed rule 2 from FWKNOP_INPUT with expire time of 30"
-        );
+        assert_eq!(removed[1].to_string(), "Removed rule 2 from FWKNOP_INPUT with expire time of 30");
         assert!(firewall.rules.is_empty());
     }
 }

@@ -37,11 +37,7 @@ pub struct Command {
 impl Command {
     /// A program that reads nothing.
     pub fn new(program: &Path, words: Vec<String>) -> Self {
-        Self {
-            program: program.into(),
-            words,
-            input: String::new(),
-        }
+        Self { program: program.into(), words, input: String::new() }
     }
 }
 
@@ -81,22 +77,14 @@ pub struct Programs {
 }
 
 /// What a program is told of the world.
-const ENVIRONMENT: [(&str, &str); 2] = [
-    (
-        "PATH",
-        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    ),
-    ("LC_ALL", "C"),
-];
+const ENVIRONMENT: [(&str, &str); 2] =
+    [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C")];
 /// More output than any ruleset makes; what comes after it is read and forgotten.
 const MOST_OUTPUT: usize = 64 << 20;
 
 impl Runner for Programs {
     fn run(&mut self, command: &Command) -> Result<Output, FirewallError> {
-        let failed = |source| FirewallError::CannotRun {
-            program: command.program.display().to_string(),
-            source,
-        };
+        let failed = |source| FirewallError::CannotRun { program: command.program.display().to_string(), source };
         let mut child = std::process::Command::new(&command.program)
             .args(&command.words)
             .env_clear()
@@ -112,18 +100,11 @@ impl Runner for Programs {
         if !matches!(outcome, Ok(Some(_))) {
             stop(&mut child);
         }
-        let too_slow = || FirewallError::TooSlow {
-            command: command.to_string(),
-            limit: self.limit,
-        };
+        let too_slow = || FirewallError::TooSlow { command: command.to_string(), limit: self.limit };
         let (status, text, complaints) = outcome.map_err(failed)?.ok_or_else(too_slow)?;
         let read = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         let status = status.code().unwrap_or(-1);
-        Ok(Output {
-            status,
-            text: read(text),
-            complaints: read(complaints),
-        })
+        Ok(Output { status, text: read(text), complaints: read(complaints) })
     }
 }
 
@@ -164,10 +145,7 @@ fn listen(child: &mut Child, deadline: Instant) -> io::Result<Option<Ended>> {
         if err_open {
             waits.push(PollFd::from_borrowed_fd(err.as_fd(), PollFlags::IN));
         }
-        match poll(
-            &mut waits,
-            Some(&Timespec::try_from(left).map_err(io::Error::other)?),
-        ) {
+        match poll(&mut waits, Some(&Timespec::try_from(left).map_err(io::Error::other)?)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -221,25 +199,14 @@ pub struct Script {
 impl Script {
     /// Answers every command whose text contains `part` with this status and output.
     pub fn answer(&mut self, part: &str, status: i32, text: &str) {
-        self.answers.push((
-            part.into(),
-            Output {
-                status,
-                text: text.into(),
-                ..Output::default()
-            },
-        ));
+        self.answers.push((part.into(), Output { status, text: text.into(), ..Output::default() }));
     }
 }
 
 impl Runner for Script {
     fn run(&mut self, command: &Command) -> Result<Output, FirewallError> {
         let asked = command.to_string();
-        let answer = self
-            .answers
-            .iter()
-            .rev()
-            .find(|(part, _)| asked.contains(part));
+        let answer = self.answers.iter().rev().find(|(part, _)| asked.contains(part));
         let output = answer.map(|(_, output)| output.clone()).unwrap_or_default();
         self.asked.push(asked);
         if !command.input.is_empty() {
@@ -264,11 +231,7 @@ mod tests {
     #[test]
     fn hands_back_status_and_both_streams() {
         let output = shell("cat; echo oops >&2; exit 3", LONG).unwrap();
-        let wanted = Output {
-            status: 3,
-            text: "given".into(),
-            complaints: "oops\n".into(),
-        };
+        let wanted = Output { status: 3, text: "given".into(), complaints: "oops\n".into() };
         assert_eq!(output, wanted);
     }
 
@@ -304,9 +267,6 @@ mod tests {
     fn says_which_program_is_missing() {
         let command = Command::new(Path::new("/nonexistent/iptables"), Vec::new());
         let error = Programs { limit: LONG }.run(&command).unwrap_err();
-        assert!(
-            error.to_string().contains("/nonexistent/iptables"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("/nonexistent/iptables"), "{error}");
     }
 }

@@ -61,24 +61,15 @@ impl FromStr for NftInput {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut words = text.split_ascii_whitespace();
-        let (Some(family), Some(table), Some(chain), None) =
-            (words.next(), words.next(), words.next(), words.next())
+        let (Some(family), Some(table), Some(chain), None) = (words.next(), words.next(), words.next(), words.next())
         else {
-            return Err(format!(
-                "'{text}' is not a family, a table and a chain, as in: inet filter input"
-            ));
+            return Err(format!("'{text}' is not a family, a table and a chain, as in: inet filter input"));
         };
         let family = Family::ALL
             .into_iter()
             .find(|known| known.name() == family)
-            .ok_or_else(|| {
-                format!("'{family}' is not a family we can work in; use inet, ip or ip6")
-            })?;
-        Ok(Self {
-            family,
-            table: table.into(),
-            chain: chain.into(),
-        })
+            .ok_or_else(|| format!("'{family}' is not a family we can work in; use inet, ip or ip6"))?;
+        Ok(Self { family, table: table.into(), chain: chain.into() })
     }
 }
 
@@ -122,18 +113,9 @@ mod tests {
 
     #[test]
     fn reads_where_the_jump_goes() {
-        let wanted = NftInput {
-            family: Family::Inet,
-            table: "filter".into(),
-            chain: "input".into(),
-        };
+        let wanted = NftInput { family: Family::Inet, table: "filter".into(), chain: "input".into() };
         assert_eq!("inet filter input".parse(), Ok(wanted));
         assert!("inet filter".parse::<NftInput>().is_err());
-        assert!(
-            "arp filter input"
-                .parse::<NftInput>()
-                .unwrap_err()
-                .contains("inet, ip or ip6")
-        );
+        assert!("arp filter input".parse::<NftInput>().unwrap_err().contains("inet, ip or ip6"));
     }
 }

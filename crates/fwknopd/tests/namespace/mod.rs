@@ -5,7 +5,7 @@
 #![allow(dead_code)] // each test binary uses its own part of it
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
 use spa::UnixTime;
@@ -20,10 +20,7 @@ pub(crate) fn enter(test: &str) -> bool {
     }
     let possible = Command::new("unshare").args(["-n", "true"]).output();
     if !possible.is_ok_and(|output| output.status.success()) {
-        skip(
-            test,
-            "no network namespace can be made here (it takes root and unshare)",
-        );
+        skip(test, "no network namespace can be made here (it takes root and unshare)");
         return false;
     }
     let status = Command::new("unshare")
@@ -39,22 +36,13 @@ pub(crate) fn enter(test: &str) -> bool {
 
 /// Says on the real error stream what was not tested; in CI that is a failure.
 pub(crate) fn skip(test: &str, why: &str) {
-    std::io::stderr()
-        .write_all(format!("skipped: {test}: {why}\n").as_bytes())
-        .unwrap();
-    assert_ne!(
-        std::env::var("CI").as_deref(),
-        Ok("true"),
-        "nothing is skipped in CI"
-    );
+    std::io::stderr().write_all(format!("skipped: {test}: {why}\n").as_bytes()).unwrap();
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "nothing is skipped in CI");
 }
 
 /// Whether a program is there; else the test is skipped.
 pub(crate) fn has(test: &str, program: &str) -> bool {
-    let there = Command::new(program)
-        .arg("--version")
-        .output()
-        .is_ok_and(|output| output.status.success());
+    let there = Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success());
     if !there {
         skip(test, &format!("{program} is missing"));
     }
@@ -64,21 +52,14 @@ pub(crate) fn has(test: &str, program: &str) -> bool {
 /// Runs a line of words and hands back what it printed; it must succeed.
 pub(crate) fn run(line: &str) -> String {
     let output = attempt(line);
-    assert!(
-        output.status.success(),
-        "{line}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// Runs a line of words.
 pub(crate) fn attempt(line: &str) -> Output {
     let mut words = line.split(' ');
-    Command::new(words.next().unwrap())
-        .args(words)
-        .output()
-        .unwrap_or_else(|error| panic!("{line}: {error}"))
+    Command::new(words.next().unwrap()).args(words).output().unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
 /// Loads a ruleset with `nft -f`.
@@ -91,9 +72,7 @@ pub(crate) fn load(ruleset: &str) {
 
 /// The time.
 pub(crate) fn now() -> UnixTime {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     UnixTime(since.as_secs())
 }
 
@@ -104,11 +83,45 @@ pub(crate) fn reaches(client: &str, port: u16) -> bool {
     let server = if client.is_ipv4() { "127.0.0.1" } else { "::1" };
     let server = SocketAddr::new(server.parse().unwrap(), port);
     let ears = UdpSocket::bind(server).unwrap();
-    ears.set_read_timeout(Some(Duration::from_millis(150)))
-        .unwrap();
-    UdpSocket::bind((client, 0))
-        .unwrap()
-        .send_to(b"knock", server)
-        .unwrap();
+    ears.set_read_timeout(Some(Duration::from_millis(150))).unwrap();
+    UdpSocket::bind((client, 0)).unwrap().send_to(b"knock", server).unwrap();
     ears.recv_from(&mut [0; 16]).is_ok()
+}
+
+/// Another machine, 10.5.5.2, on a wire to this one, 10.5.5.1: what comes from there is not loopback.
+pub(crate) struct Outside(Child);
+
+impl Outside {
+    pub(crate) fn new() -> Self {
+        let mut machine = Command::new("unshare").args(["-n", "cat"]).stdin(Stdio::piped()).spawn().unwrap();
+        let id = machine.id();
+        let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+        while std::fs::read_link(format!("/proc/{id}/ns/net")).unwrap() == own {
+            assert!(machine.try_wait().unwrap().is_none(), "the other machine did not start");
+        }
+        run(&format!("ip link add wire type veth peer name wire netns {id}"));
+        run("ip addr add 10.5.5.1/24 dev wire");
+        run("ip link set wire up");
+        run(&format!("nsenter -t {id} -n ip addr add 10.5.5.2/24 dev wire"));
+        run(&format!("nsenter -t {id} -n ip link set wire up"));
+        Self(machine)
+    }
+
+    /// Whether a datagram from there reaches a socket of ours.
+    pub(crate) fn reaches(&self, port: u16) -> bool {
+        let ears = UdpSocket::bind(("10.5.5.1", port)).unwrap();
+        ears.set_read_timeout(Some(Duration::from_millis(150))).unwrap();
+        let id = self.0.id().to_string();
+        let send = format!("echo knock > /dev/udp/10.5.5.1/{port}");
+        let sent = Command::new("nsenter").args(["-t", &id, "-n", "bash", "-c", &send]).status().unwrap();
+        assert!(sent.success());
+        ears.recv_from(&mut [0; 16]).is_ok()
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

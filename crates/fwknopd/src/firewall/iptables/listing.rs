@@ -31,27 +31,18 @@ pub struct Listed {
 impl Listed {
     /// Door and end, if it has both.
     pub fn rule(&self) -> Option<Rule> {
-        Some(Rule {
-            door: self.door?,
-            until: self.end?,
-        })
+        Some(Rule { door: self.door?, until: self.end? })
     }
 }
 
 /// The rules in a listing of one chain, in order.
 pub fn read(listing: &str, chain: &str) -> Vec<Listed> {
     let ours = |line: &str| {
-        let rest = line
-            .strip_prefix("-A ")?
-            .strip_prefix(chain)?
-            .strip_prefix(' ')?;
+        let rest = line.strip_prefix("-A ")?.strip_prefix(chain)?.strip_prefix(' ')?;
         Some(rest.to_owned())
     };
     let texts = listing.lines().filter_map(ours);
-    (1..)
-        .zip(texts)
-        .map(|(number, text)| Listed::new(number, text))
-        .collect()
+    (1..).zip(texts).map(|(number, text)| Listed::new(number, text)).collect()
 }
 
 impl Listed {
@@ -63,13 +54,7 @@ impl Listed {
         };
         let end = after("--comment").and_then(end_in_comment);
         let door = door(after("-s"), after("-p"), after("--dport"));
-        Self {
-            number,
-            end,
-            door,
-            words,
-            text,
-        }
+        Self { number, end, door, words, text }
     }
 }
 
@@ -124,44 +109,21 @@ mod tests {
         let rules = read(LISTING, "FWKNOP_INPUT");
         let shown: Vec<_> = rules
             .iter()
-            .map(|rule| {
-                (
-                    rule.number,
-                    rule.door.map(|door| door.to_string()),
-                    rule.end.map(|end| end.0),
-                )
-            })
+            .map(|rule| (rule.number, rule.door.map(|door| door.to_string()), rule.end.map(|end| end.0)))
             .collect();
         let end = Some(1_795_332_870);
-        assert_eq!(
-            shown,
-            [
-                (1, Some("10.77.0.2 -> tcp/22".into()), end),
-                (2, None, None),
-                (3, None, end)
-            ]
-        );
+        assert_eq!(shown, [(1, Some("10.77.0.2 -> tcp/22".into()), end), (2, None, None), (3, None, end)]);
     }
 
     #[test]
     fn takes_quotes_off() {
         let rules = read(LISTING, "FWKNOP_INPUT");
-        assert!(
-            rules[2]
-                .words
-                .contains(&"for \"bob\" _exp_1795332870 x".into())
-        );
+        assert!(rules[2].words.contains(&"for \"bob\" _exp_1795332870 x".into()));
         assert_eq!(split(r#"a "" "b c" d\\e"#), ["a", "", "b c", r"d\e"]);
     }
 
     #[test]
     fn a_listing_that_is_none_holds_no_rules() {
-        assert_eq!(
-            read(
-                "iptables: No chain/target/match by that name.\n-A",
-                "FWKNOP_INPUT"
-            ),
-            []
-        );
+        assert_eq!(read("iptables: No chain/target/match by that name.\n-A", "FWKNOP_INPUT"), []);
     }
 }

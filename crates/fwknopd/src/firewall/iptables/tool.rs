@@ -37,27 +37,19 @@ impl Tool {
     /// The program as it is configured.
     pub fn new(program: &Path) -> Self {
         let restore = program.with_file_name(format!("{}-restore", base_name(program)));
-        Self {
-            program: program.into(),
-            time: false,
-            lock: true,
-            restore,
-            trace: Vec::new(),
-        }
+        Self { program: program.into(), time: false, lock: true, restore, trace: Vec::new() }
     }
 
-    /// The program for IPv6 that stands beside this one for IPv4.
-    pub fn beside(program: &Path) -> Self {
-        Self::new(&program.with_file_name(base_name(program).replacen("iptables", "ip6tables", 1)))
+    /// The program for IPv6 that stands beside this one for IPv4; `None` if this one's name does not say
+    /// what that one would be called.
+    pub fn beside(program: &Path) -> Option<Self> {
+        let name = base_name(program);
+        let six = name.replacen("iptables", "ip6tables", 1);
+        (six != name).then(|| Self::new(&program.with_file_name(six)))
     }
 
     /// Runs it with the words of one command line, and waits for the lock where it can.
-    pub fn ask(
-        &mut self,
-        runner: &mut impl Runner,
-        step: &'static str,
-        words: &str,
-    ) -> Result<Output, FirewallError> {
+    pub fn ask(&mut self, runner: &mut impl Runner, step: &'static str, words: &str) -> Result<Output, FirewallError> {
         self.ask_words(runner, step, words.split(' ').map(String::from).collect())
     }
 
@@ -94,11 +86,7 @@ impl Tool {
     ) -> Result<Output, FirewallError> {
         let command = Command::new(&self.program, words.clone());
         let output = self.ask_words(runner, step, words)?;
-        if output.status == 0 {
-            Ok(output)
-        } else {
-            Err(refused(step, &command, &output))
-        }
+        if output.status == 0 { Ok(output) } else { Err(refused(step, &command, &output)) }
     }
 
     /// Runs it and says whether what it was asked about was there.
@@ -118,11 +106,7 @@ impl Tool {
     }
 
     /// Finds out whether it works here at all, and whether it can wait for the lock.
-    pub fn try_out(
-        &mut self,
-        runner: &mut impl Runner,
-        spec: &ChainSpec,
-    ) -> Result<(), FirewallError> {
+    pub fn try_out(&mut self, runner: &mut impl Runner, spec: &ChainSpec) -> Result<(), FirewallError> {
         let words = format!("-t {} -L {} -n", spec.table, spec.from_chain);
         self.lock = true;
         if self.ask(runner, "fw_initialize", &words)?.status == 0 {
@@ -133,11 +117,7 @@ impl Tool {
     }
 
     /// What a chain of ours holds; nothing if it is not there.
-    pub fn rules(
-        &mut self,
-        runner: &mut impl Runner,
-        spec: &ChainSpec,
-    ) -> Result<Vec<Listed>, FirewallError> {
+    pub fn rules(&mut self, runner: &mut impl Runner, spec: &ChainSpec) -> Result<Vec<Listed>, FirewallError> {
         let words = owned(&format!("-t {} -S {}", spec.table, spec.to_chain));
         let command = Command::new(&self.program, words.clone());
         let output = self.ask_words(runner, "check_firewall_rules", words)?;
@@ -167,19 +147,12 @@ impl Tool {
     }
 
     /// All or nothing, in one run; false if it was nothing.
-    fn delete_together(
-        &mut self,
-        runner: &mut impl Runner,
-        spec: &ChainSpec,
-        rules: &[&Listed],
-    ) -> bool {
+    fn delete_together(&mut self, runner: &mut impl Runner, spec: &ChainSpec, rules: &[&Listed]) -> bool {
         let mut command = Command::new(&self.restore, vec!["--noflush".into()]);
         if self.lock {
             command.words.extend(["-w".into(), LOCK_WAIT.into()]);
         }
-        let lines = rules
-            .iter()
-            .map(|rule| format!("-D {} {}\n", spec.to_chain, rule.text));
+        let lines = rules.iter().map(|rule| format!("-D {} {}\n", spec.to_chain, rule.text));
         command.input = format!("*{}\n{}COMMIT\n", spec.table, lines.collect::<String>());
         let Ok(output) = runner.run(&command) else {
             return false; // there may be no such program: then one by one
@@ -188,12 +161,7 @@ impl Tool {
         output.status == 0
     }
 
-    fn delete_one(
-        &mut self,
-        runner: &mut impl Runner,
-        spec: &ChainSpec,
-        rule: &Listed,
-    ) -> Result<(), FirewallError> {
+    fn delete_one(&mut self, runner: &mut impl Runner, spec: &ChainSpec, rule: &Listed) -> Result<(), FirewallError> {
         let delete = owned(&format!("-t {} -D {}", spec.table, spec.to_chain));
         let by_words = delete.iter().chain(&rule.words).cloned().collect();
         if self.ask_words(runner, "rm_expired_rules", by_words)?.status == 0 {
@@ -201,12 +169,7 @@ impl Tool {
         }
         // Gone meanwhile, or a rule that the program prints in words it does not take back.
         let same = |listed: &&Listed| listed.text == rule.text;
-        let Some(number) = self
-            .rules(runner, spec)?
-            .iter()
-            .find(same)
-            .map(|listed| listed.number)
-        else {
+        let Some(number) = self.rules(runner, spec)?.iter().find(same).map(|listed| listed.number) else {
             return Ok(());
         };
         let by_number = delete.into_iter().chain([number.to_string()]).collect();
@@ -220,29 +183,16 @@ pub fn owned(words: &str) -> Vec<String> {
 }
 
 fn base_name(program: &Path) -> String {
-    program
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    program.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// What a program said about itself, on one line.
 pub fn said(output: &Output) -> String {
-    let text = if output.complaints.trim().is_empty() {
-        &output.text
-    } else {
-        &output.complaints
-    };
+    let text = if output.complaints.trim().is_empty() { &output.text } else { &output.complaints };
     text.trim().replace('\n', "; ")
 }
 
 fn refused(step: &'static str, command: &Command, output: &Output) -> FirewallError {
     let (status, output) = (output.status, said(output));
-    FirewallError::Refused {
-        step,
-        command: command.to_string(),
-        status,
-        output,
-    }
+    FirewallError::Refused { step, command: command.to_string(), status, output }
 }

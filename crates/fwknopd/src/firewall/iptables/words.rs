@@ -100,11 +100,7 @@ fn iso(seconds: u64) -> String {
     let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * of_year + 2) / 153;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     let day = of_year - (153 * from_march + 2) / 5 + 1;
     let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
@@ -117,14 +113,8 @@ mod tests {
     use crate::grant::Door;
 
     fn rule(client: &str, port: &str, until: u64) -> Rule {
-        let door = Door {
-            client: client.parse().unwrap(),
-            port: port.parse().unwrap(),
-        };
-        Rule {
-            door,
-            until: UnixTime(until),
-        }
+        let door = Door { client: client.parse().unwrap(), port: port.parse().unwrap() };
+        Rule { door, until: UnixTime(until) }
     }
 
     #[test]
@@ -157,8 +147,7 @@ mod tests {
 
     #[test]
     fn the_time_match_is_left_out_where_it_cannot_say_the_end() {
-        let words =
-            |until| access(&ChainSpec::input(), rule("10.0.0.1", "tcp/1", until)).words(true);
+        let words = |until| access(&ChainSpec::input(), rule("10.0.0.1", "tcp/1", until)).words(true);
         assert!(words((1 << 31) + 1).iter().all(|word| word != "time"));
         assert!(words(1 << 31).contains(&"2038-01-19T03:14:07".into()));
     }
