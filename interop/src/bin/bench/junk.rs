@@ -1,6 +1,7 @@
 //! What one junk packet costs: the right port, the right shape, the wrong keys.
 //!
-//! Processor time of all processes of a server per packet it took in, less what it uses when nothing comes. Evenly spaced,
+//! Processor time of all processes of a server per packet it took in, less what it uses when nothing comes. The servers run
+//! as they do on a real host: as daemons that log to syslog, each with what it thinks worth a line. Evenly spaced,
 //! 500 a second (the original's default mode takes in at most a thousand), which costs ours one wake-up per packet while the
 //! original, which looks ten times a second, takes fifty at a time. And as a flood, for ours: bursts of 64 every millisecond.
 
@@ -8,10 +9,10 @@ use std::net::UdpSocket;
 use std::time::{Duration, Instant};
 
 use interop::lab::SERVER;
-use interop::vitals::Vitals;
-use interop::{Daemon, Keys, Lab, Maker, Setup};
+use interop::{Keys, Lab, Maker, Setup};
 
 use crate::figures::Figures;
+use crate::service::Service;
 use crate::{Contender, ORIGINAL, OURS_NFT};
 
 /// So many packets, in bursts of so many, so often.
@@ -43,7 +44,7 @@ pub(crate) fn measure(figures: &mut Figures) -> Result<(), String> {
 }
 
 struct Ring {
-    daemon: Daemon,
+    service: Service,
     lab: Lab,
 }
 
@@ -53,7 +54,7 @@ impl Ring {
         contender.wall.raise(&lab.server);
         let access: String = (0..stanzas).map(|_| Keys::generate(Maker::Original, &lab.client).stanza()).collect();
         let setup = Setup::new(contender.maker, contender.wall, &access).with(contender.arguments);
-        Ok(Self { daemon: Daemon::start(&lab, &setup), lab })
+        Ok(Self { service: Service::start(&lab, &setup)?, lab })
     }
 
     fn costs(&self, stream: Stream) -> Vec<f64> {
@@ -63,20 +64,16 @@ impl Ring {
     /// Microseconds of processor time per packet that was taken in.
     fn cost(&self, stream: Stream) -> f64 {
         let duration = stream.every * (stream.packets / stream.burst) + Duration::from_millis(500);
-        let begin = self.cpu();
+        let begin = self.service.cpu();
         std::thread::sleep(duration);
-        let idle = self.cpu() - begin;
-        let (begin, lost) = (self.cpu(), self.lost());
+        let idle = self.service.cpu() - begin;
+        let (begin, lost) = (self.service.cpu(), self.lost());
         let end = Instant::now() + duration;
         self.lab.client.inside(|| send(stream));
         std::thread::sleep(end.saturating_duration_since(Instant::now()));
-        let busy = (self.cpu() - begin).saturating_sub(idle);
+        let busy = (self.service.cpu() - begin).saturating_sub(idle);
         let taken = stream.packets.saturating_sub(self.lost() - lost).max(1);
         busy.as_secs_f64() * 1e6 / f64::from(taken)
-    }
-
-    fn cpu(&self) -> Duration {
-        self.daemon.family().into_iter().map(Vitals::cpu).sum()
     }
 
     /// Packets the kernel dropped because a socket's buffer was full: `skmem:(…,d<number>)` in the listing of packet sockets.

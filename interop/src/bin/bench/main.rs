@@ -11,6 +11,7 @@ mod figures;
 mod junk;
 mod latency;
 mod rest;
+mod service;
 
 use std::process::ExitCode;
 
