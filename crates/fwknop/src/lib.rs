@@ -1,1 +1,315 @@
-//! (see the architecture)
+//! The client: arguments and an rc stanza become one SPA packet on the wire.
+//!
+//! [`run`] is the story, from top to bottom; each step has its module. Errors go to standard error, everything else to standard output, and
+//! a quiet knock that succeeds prints nothing. Exit status 0 is success, 1 everything else. Spec: client.md.
+//!
+//! ```text
+//! arguments ────┐
+//! rc [named] ───┼──▶ Settings ──▶ Plan ──▶ Knock ─────▶ Sealed ─────▶ one send
+//! rc [default] ─┘    optional     fits     + now, rng   + keys, rng   udp │ tcp │ http │ raw │ none
+//! ```
+//!
+//! | step | module |
+//! | --- | --- |
+//! | what can be set, and what is | [`settings`], [`args`], [`rc`] |
+//! | does it fit together | [`plan`] |
+//! | whom to let in, and where the keys come from | [`address`], [`keys`], [`keyfile`], [`passphrase`] |
+//! | what is asked | [`message`], [`user`] |
+//! | showing and sending | [`dump`], [`packet`], [`transport`] |
+//! | runs that send nothing | [`keygen`], [`last`], [`manual`] |
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod args;
+pub mod dump;
+pub mod failure;
+pub mod keyfile;
+pub mod keygen;
+pub mod keys;
+pub mod last;
+pub mod manual;
+pub mod message;
+pub mod output;
+pub mod packet;
+pub mod passphrase;
+pub mod plan;
+pub mod rc;
+pub mod settings;
+pub mod transport;
+pub mod user;
+
+use std::{
+    error::Error,
+    ffi::{OsStr, OsString},
+    io::{self, BufRead as _, BufWriter},
+    path::Path,
+    process::ExitCode,
+};
+
+use rand_core::{CryptoRng, UnwrapErr};
+
+use crate::{
+    args::CommandLine,
+    keygen::NewKeys,
+    output::Output,
+    passphrase::Keyboard,
+    plan::{Plan, Unfit},
+    rc::{
+        RcError, RcFile,
+        save::{self, Overwrite, Variable},
+    },
+    settings::{Name, Settings},
+};
+
+/// Runs the client with the words of its command line, the program's name first.
+pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut out = BufWriter::new(io::stdout());
+    let mut err = io::stderr();
+    let mut output = Output::new(&mut out, &mut err);
+    let mut words: Vec<OsString> = words.into_iter().collect();
+    let mut is_repetition = false;
+    loop {
+        match session(&words, is_repetition, &mut output) {
+            Ok(End::Done) => break ExitCode::SUCCESS,
+            // A remembered line that asks for the remembered line would never end.
+            Ok(End::Again(_)) if is_repetition => break ExitCode::FAILURE,
+            Ok(End::Again(remembered)) => (words, is_repetition) = (remembered, true),
+            Err(failure) => {
+                let told = failure.to_string();
+                if !told.is_empty() {
+                    output.warn(told);
+                }
+                break ExitCode::FAILURE;
+            }
+        }
+    }
+    // The buffer empties when it is dropped.
+}
+
+/// How a session ends well.
+enum End {
+    /// All is done.
+    Done,
+    /// `--last-cmd`: these words are to be run instead.
+    Again(Vec<OsString>),
+}
+
+/// What was wrong has been told already.
+#[derive(Debug, thiserror::Error)]
+#[error("")]
+struct Told;
+
+/// One command line, from its words to a packet that is on its way. Spec: client.md section 1.
+fn session(words: &[OsString], is_repetition: bool, output: &mut Output<'_>) -> Result<End, Box<dyn Error>> {
+    output.set_level(0);
+    let home = std::env::var_os("HOME");
+    let home = home.as_deref();
+    let posixly_correct = std::env::var_os("POSIXLY_CORRECT").is_some();
+    let line = CommandLine::parse(words.iter().skip(1).cloned(), posixly_correct);
+    for misuse in &line.misuse {
+        output.warn(format_args!("fwknop: {misuse}"));
+    }
+    if line.has(Name::Help) {
+        output.say(manual::usage().trim_end_matches('\n'));
+        output.say("");
+        return Ok(End::Done);
+    }
+    output.set_level(line.verbosity());
+    refuse_without_rc(&line)?;
+    if line.has(Name::ListStanzas) {
+        return list_stanzas(&line, home, output);
+    }
+    if !line.misuse.is_empty() {
+        output.say(manual::usage().trim_end_matches('\n'));
+        output.say("");
+        return Err(Told.into());
+    }
+
+    let (settings, rc) = settings(&line, home, output)?;
+    if let Some(level) = settings.number(Name::Verbose) {
+        output.set_level(level);
+    }
+    let plan = Plan::new(&settings, output)?;
+    let mut rng = UnwrapErr(getrandom::SysRng);
+    if settings.on(Name::KeyGen) {
+        return generate(&settings, &plan, rc.as_ref(), &mut rng, output);
+    }
+    if settings.on(Name::SaveStanza) {
+        save_stanza(&settings, &plan, rc.as_ref(), None, output)?;
+    }
+    if settings.on(Name::LastCommand) || settings.on(Name::ShowLast) {
+        return recall(&settings, home, output);
+    }
+    if !is_repetition {
+        remember(&settings, home, words)?;
+    }
+    if settings.on(Name::Version) {
+        output.say(manual::version());
+        return Ok(End::Done);
+    }
+    knock(&settings, plan, &mut rng, output)?;
+    Ok(End::Done)
+}
+
+/// What cannot be had without an rc file.
+fn refuse_without_rc(line: &CommandLine) -> Result<(), Box<dyn Error>> {
+    let refused = [
+        (Name::SaveStanza, "Cannot save an rc stanza in --no-rc-file mode."),
+        (Name::Stanza, "Cannot set stanza name in --no-rc-file mode."),
+        (Name::ListStanzas, "Cannot list stanzas in --no-rc-file mode."),
+    ];
+    match refused.into_iter().find(|(name, _)| line.has(Name::NoRcFile) && line.has(*name)) {
+        Some((_, told)) => Err(told.into()),
+        None => Ok(()),
+    }
+}
+
+fn list_stanzas(line: &CommandLine, home: Option<&OsStr>, output: &mut Output<'_>) -> Result<End, Box<dyn Error>> {
+    let rc = RcFile::open_for_list(rc::locate(line, home)?)?;
+    output.say(format_args!("The following stanzas are configured in {} :", rc.path().display()));
+    rc.stanzas().for_each(|name| output.say(format_args!(" - {name}")));
+    Ok(End::Done)
+}
+
+/// All layers: the stanzas that are asked for, and the command line.
+fn settings(
+    line: &CommandLine,
+    home: Option<&OsStr>,
+    output: &mut Output<'_>,
+) -> Result<(Settings, Option<RcFile>), Box<dyn Error>> {
+    let mut settings = Settings::default();
+    let mut rc = None;
+    let path = match rc::locate(line, home) {
+        _ if line.has(Name::NoRcFile) => None,
+        // Nobody needs a home directory to know a version (D32).
+        Err(RcError::NoHome) if line.has(Name::Version) => None,
+        found => Some(found?),
+    };
+    let saves = line.has(Name::SaveStanza);
+    let wanted = line.value(Name::Stanza).filter(|_| !saves).map(OsStr::to_string_lossy);
+    let mut named = None;
+    if let Some(path) = path {
+        let file = RcFile::open(path, output)?;
+        if let Some(default) = file.stanza("default", output)? {
+            settings.push(default);
+        }
+        if let Some(wanted) = &wanted {
+            named = file.stanza(wanted, output)?;
+        }
+        rc = Some(file);
+    }
+    let is_missing = named.is_none();
+    settings.extend(named);
+    settings.push(line.layer()?);
+    match wanted {
+        Some(wanted) if is_missing => Err(format!("Named configuration stanza: [{wanted}] was not found.").into()),
+        _ => Ok((settings, rc)),
+    }
+}
+
+/// `--key-gen`: two new keys go where they are wanted, and nothing is sent.
+fn generate(
+    settings: &Settings,
+    plan: &Plan,
+    rc: Option<&RcFile>,
+    rng: &mut impl CryptoRng,
+    output: &mut Output<'_>,
+) -> Result<End, Box<dyn Error>> {
+    let keys = NewKeys::new(settings, plan.hmac_digest, rng)?;
+    if settings.on(Name::SaveStanza) {
+        save_stanza(settings, plan, rc, Some(&keys), output)?;
+    }
+    if let Some(path) = settings.path(Name::KeyGenFile) {
+        keys.write(path)?;
+        output.say(format_args!("[+] Wrote Rijndael and HMAC keys to: {}", path.display()));
+    } else if let (true, Some(rc)) = (settings.on(Name::SaveStanza), rc) {
+        output.say(format_args!("[+] Wrote Rijndael and HMAC keys to rc file: {}", rc.path().display()));
+    } else {
+        output.say(&*keys.lines());
+    }
+    Ok(End::Done)
+}
+
+/// `--save-rc-stanza`: what was typed goes into the rc file, asking about keys that are there.
+fn save_stanza(
+    settings: &Settings,
+    plan: &Plan,
+    rc: Option<&RcFile>,
+    keys: Option<&NewKeys>,
+    output: &mut Output<'_>,
+) -> Result<(), Box<dyn Error>> {
+    let (Some(rc), Some(typed)) = (rc, settings.top()) else {
+        return Err(Unfit::NoServer.into()); // saving without an rc file has been refused before
+    };
+    let name = settings.text(Name::Stanza).unwrap_or(plan.route.server.as_str().into());
+    let mut variables: Vec<Variable> = save::variables(typed)?;
+    if let Some(keys) = keys {
+        save::add_keys(&mut variables, keys);
+    }
+    let mut ask = |output: &mut Output<'_>, variable: &str| {
+        output.say(format_args!("Variable '{variable}' found in stanza '{name}'. Overwrite [N/y] ? "));
+        output.flush();
+        let mut answer = String::new();
+        // No answer, or none that can be read, is a no.
+        io::stdin().lock().read_line(&mut answer).is_ok() && answer.starts_with('y')
+    };
+    let ask: Option<&mut Overwrite<'_>> = if settings.on(Name::ForceStanza) { None } else { Some(&mut ask) };
+    save::save(rc.path(), &name, variables, ask, output)?;
+    Ok(())
+}
+
+/// `--last-cmd` and `--show-last`.
+fn recall(settings: &Settings, home: Option<&OsStr>, output: &mut Output<'_>) -> Result<End, Box<dyn Error>> {
+    let path = last::locate(settings, home)?;
+    let remembered = last::recall(&path, output)?;
+    let shown = String::from_utf8_lossy(&remembered);
+    if settings.on(Name::LastCommand) {
+        output.info(format_args!("Executing: {shown}\n"));
+        return Ok(End::Again(last::words(&remembered)));
+    }
+    output.say(format_args!("Last fwknop client command line: {shown}\n"));
+    Ok(End::Done)
+}
+
+fn remember(settings: &Settings, home: Option<&OsStr>, words: &[OsString]) -> Result<(), Box<dyn Error>> {
+    if settings.on(Name::NoSaveArgs) {
+        return Ok(());
+    }
+    match last::locate(settings, home) {
+        Err(last::LastError::NoHome) if settings.on(Name::Version) => Ok(()),
+        path => Ok(last::remember(&path?, words)?),
+    }
+}
+
+/// Puts the packet together, shows it, and sends it.
+fn knock(
+    settings: &Settings,
+    mut plan: Plan,
+    rng: &mut impl CryptoRng,
+    output: &mut Output<'_>,
+) -> Result<(), Box<dyn Error>> {
+    if plan.mode.is_none() {
+        return Err(packet::refuse_gpg(settings).into());
+    }
+    let knock = packet::knock(settings, &plan, rng, output)?;
+    let mut keyboard = Keyboard::new(settings.number(Name::Descriptor));
+    let packet = packet::seal(settings, &plan, knock, &mut keyboard, rng, output)?;
+    if plan.test || output.is_verbose() {
+        output.say(packet.fields());
+    }
+    if let Some(path) = settings.path(Name::PacketFile) {
+        packet::write(Path::new(path), packet.text(), settings.on(Name::AppendPacket))?;
+    }
+    let route = &mut plan.route;
+    if settings.on(Name::RandomPort) {
+        route.port = message::random_port(rng);
+    }
+    if route.transport.is_raw() {
+        route.source_port = route.source_port.or_else(|| Some(message::random_port(rng)));
+    }
+    transport::send(route, plan.test, packet.text(), rng, output)?;
+    if plan.test {
+        packet.read_back(output)?;
+    }
+    Ok(())
+}

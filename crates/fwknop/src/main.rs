@@ -1,2 +1,7 @@
-//! The doorway of the client.
-fn main() {}
+//! The doorway of the client; the house is the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fwknop::run(std::env::args_os())
+}

@@ -1,0 +1,209 @@
+//! The packet: what is asked becomes a knock, a knock and two keys become text, and a test reads the text back.
+//!
+//! Everything that is said about a packet that cannot be is said before anything is sent: too long for any server, a key of the wrong length.
+//! Cryptography and wire format are `spa`'s. Spec: client.md sections 1 (steps 16 to 23), 12.4, 13.
+//!
+//! ```text
+//! Settings, Plan ─▶ Knock ─▶ Packet ─▶ text      and in a test: text ─▶ Knock
+//! ```
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rand_core::CryptoRng;
+use spa::{
+    AllowIp, CipherKey, CipherMode, DecodeError, Decoding, DigestType, FieldError, HmacKey, Keys, Knock, Nonce, Sealed,
+    SealedPacket, Timeout, UnixTime,
+};
+
+use crate::{
+    address,
+    dump::Fields,
+    failure::Library,
+    keys, message,
+    output::{Output, reason},
+    passphrase::Passphrase,
+    plan::Plan,
+    settings::{Allow, Name, Settings, Value},
+    user,
+};
+
+/// What ends a knock before it is sent. Displays as the lines for standard error.
+#[derive(Debug, thiserror::Error)]
+pub enum PacketError {
+    /// In the words of the original's library.
+    #[error(transparent)]
+    Library(#[from] Library),
+    /// The address to allow was not found.
+    #[error(transparent)]
+    Address(#[from] address::Unresolved),
+    /// What is asked makes no request.
+    #[error(transparent)]
+    Message(#[from] message::BadRequest),
+    /// No keys.
+    #[error(transparent)]
+    Keys(#[from] keys::KeyError),
+    /// The packet file cannot be written.
+    #[error("write_spa_packet_data: {}: {}", .path.display(), reason(.source))]
+    #[allow(missing_docs)]
+    File { path: PathBuf, source: io::Error },
+    /// This build cannot do it.
+    #[error("fwknop: GPG encryption is not supported yet; use an encryption key and --use-hmac")]
+    Gpg,
+}
+
+/// Puts the knock together: whom to let in is found out, what is asked is checked.
+///
+/// # Errors
+/// If the address is not found or what is asked makes no knock.
+pub fn knock(
+    settings: &Settings,
+    plan: &Plan,
+    rng: &mut impl CryptoRng,
+    output: &mut Output<'_>,
+) -> Result<Knock, PacketError> {
+    let time = time(settings)?;
+    let allow = match plan.allow {
+        None => None,
+        Some(Allow::Source) => Some(AllowIp::Source),
+        Some(Allow::Address(address)) => {
+            Some(AllowIp::try_from(address).map_err(|error| Library::field(message::SET, error))?)
+        }
+        Some(Allow::Resolve) => Some(AllowIp::Address(address::find(settings, &plan.route.agent, output)?.into())),
+    };
+    let request = message::request(settings, &plan.route.server, allow, rng, output)?;
+    let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    let user = user::name(settings, &environment, user::account())?;
+    Ok(Knock::new(Nonce::new(rng), user, time, request))
+}
+
+/// Now, and the offset that was asked for.
+fn time(settings: &Settings) -> Result<UnixTime, Library> {
+    let refused = || Library::field("fko_set_timestamp", FieldError::Time);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| refused())?;
+    let offset = match settings.get(Name::TimeOffset) {
+        Some(Value::Offset(seconds)) => *seconds,
+        _ => 0,
+    };
+    let time = now.as_secs().checked_add_signed(offset).map(UnixTime);
+    time.filter(|time| *time <= UnixTime::LAST_ON_WIRE).ok_or_else(refused)
+}
+
+/// A packet that is ready, and what it was made of.
+pub struct Packet {
+    knock: Knock,
+    /// The timeout that was typed; a command does not carry it, but it is shown.
+    timeout: u32,
+    digest: DigestType,
+    keys: Keys,
+    sealed: Sealed,
+}
+
+/// Gets the keys and makes the packet.
+///
+/// # Errors
+/// If there are no keys, or no server could understand the packet.
+pub fn seal(
+    settings: &Settings,
+    plan: &Plan,
+    knock: Knock,
+    passphrase: &mut impl Passphrase,
+    rng: &mut impl CryptoRng,
+    output: &mut Output<'_>,
+) -> Result<Packet, PacketError> {
+    let mode = plan.mode.unwrap_or(CipherMode::Cbc);
+    let bytes = keys::obtain(settings, &plan.route.server, mode == CipherMode::Legacy, passphrase, output)?;
+    let cipher = CipherKey::new(&bytes.cipher).map_err(|error| Library::new("fko_spa_data_final", error.fko()))?;
+    let hmac = match (plan.hmac, &bytes.hmac) {
+        (Some(digest), Some(key)) => {
+            Some(HmacKey::new(digest, key).map_err(|error| Library::new("fko_spa_data_final", error.fko()))?)
+        }
+        _ => None,
+    };
+    let keys = Keys { cipher, mode, hmac };
+    let sealed = knock
+        .seal(&keys, plan.digest, rng)
+        .map_err(|error| Library::new("fko_spa_data_final", error.fko()).because(error))?;
+    let timeout = settings.number(Name::Timeout).unwrap_or(0);
+    Ok(Packet { knock, timeout, digest: plan.digest, keys, sealed })
+}
+
+impl Packet {
+    /// The packet as it is sent.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.sealed.text()
+    }
+
+    /// What is shown of it.
+    #[must_use]
+    pub fn fields(&self) -> Fields<'_> {
+        Fields {
+            knock: &self.knock,
+            timeout: self.timeout,
+            digest: self.digest,
+            hmac_type: self.keys.hmac.as_ref().map(HmacKey::digest),
+            mode: self.keys.mode,
+            encoded: self.sealed.encoded_fields(),
+            inner_digest: self.sealed.digest(),
+            hmac: self.sealed.hmac(),
+            whole: self.text(),
+        }
+    }
+
+    /// Opens the packet as a server would, with the keys it was made with; shows what it says if verbose.
+    ///
+    /// # Errors
+    /// What a server would have against it.
+    pub fn read_back(&self, output: &mut Output<'_>) -> Result<(), Library> {
+        const OPERATION: &str = "fko_decrypt_spa_data";
+        let packet = SealedPacket::parse(self.text().as_bytes())
+            .map_err(|error| Library::new(OPERATION, DecodeError::Beginning.fko()).because(error))?;
+        let knock = packet
+            .open(&self.keys, &Decoding { ipv6_allow: true })
+            .map_err(|error| Library::new(OPERATION, error.fko()))?;
+        let length = self.sealed.hmac().map_or(0, str::len);
+        let without_hmac = self.text().split_at_checked(self.text().len() - length);
+        output.info("\nDump of the Decoded Data");
+        output.info(Fields {
+            knock: &knock,
+            timeout: knock.request.timeout().map_or(0, Timeout::seconds),
+            whole: without_hmac.map_or("", |(text, _)| text),
+            ..self.fields()
+        });
+        Ok(())
+    }
+}
+
+/// Writes the packet and a line feed. A file that is there is replaced, so that a link's other end stays as it is; or appended to.
+///
+/// # Errors
+/// If it cannot be written.
+pub fn write(path: &Path, text: &str, append: bool) -> Result<(), PacketError> {
+    let mut options = OpenOptions::new();
+    if append {
+        options.append(true).create(true);
+    } else {
+        let _was_not_there = fs::remove_file(path);
+        options.write(true).create_new(true);
+    }
+    options
+        .open(path)
+        .and_then(|mut file| file.write_all(format!("{text}\n").as_bytes()))
+        .map_err(|source| PacketError::File { path: path.to_owned(), source })
+}
+
+/// What is said to who asks for GnuPG: first what is wrong with the call anyway.
+#[must_use]
+pub fn refuse_gpg(settings: &Settings) -> PacketError {
+    let exe = settings.path(Name::GpgExe).unwrap_or(Path::new("/usr/bin/gpg"));
+    match settings.path(Name::GpgHome) {
+        _ if settings.path(Name::GpgExe).is_some() && !exe.is_file() => Library::gpg_exe().into(),
+        Some(home) if !home.is_dir() => Library::gpg_home().into(),
+        _ => PacketError::Gpg,
+    }
+}
