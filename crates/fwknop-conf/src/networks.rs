@@ -129,7 +129,7 @@ impl Networks {
         }
         let mask = match mask {
             None => u32::MAX,
-            Some(text) if text.contains('.') => classic(text)
+            Some(text) if text.contains('.') => classic(text.trim_end())
                 .filter(|_| (7..=15).contains(&text.len()))
                 .ok_or_else(|| BadNetwork::Mask(text.into()))?
                 .to_bits(),
@@ -142,10 +142,13 @@ impl Networks {
     }
 }
 
-/// A prefix length up to `most`, without leading zeros, and as in the original without a blank behind it.
+/// A prefix length up to `most`. It may have as many characters as `most` has, blanks behind it among them: the original
+/// takes `/8 ,` but not `/16 ,`.
 fn prefix(text: &str, most: u32) -> Option<u32> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    text.parse().ok().filter(|bits| digits && *bits <= most)
+    let room = if most > 99 { 3 } else { 2 };
+    let digits = text.trim_end();
+    let plain = text.len() <= room && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|bits| plain && *bits <= most)
 }
 
 /// An IPv4 address as the C library's `inet_aton` reads it: one to four parts, each decimal, octal (`010`) or hexadecimal
@@ -199,6 +202,9 @@ mod tests {
             ("010.0.0.1", "8.0.0.1", "10.0.0.1"),
             ("0xa.0.0.1", "10.0.0.1", "0.0.0.1"),
             ("1", "0.0.0.1", "1.0.0.0"),
+            ("10.0.0.0 /8 ,192.0.2.1", "10.9.9.9", "11.0.0.0"),
+            ("10.0.0.0/255.0.0.0 ,192.0.2.1", "10.9.9.9", "11.0.0.0"),
+            ("10.0.0.0/08", "10.9.9.9", "11.0.0.0"),
         ] {
             assert!(covers(list, inside), "{list} covers {inside}");
             assert!(!covers(list, outside), "{list} does not cover {outside}");

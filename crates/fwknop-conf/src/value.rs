@@ -76,7 +76,11 @@ impl Date {
         if month.odd || day.odd || month.value > 9999 || day.value > 9999 || year.value > 9999 {
             return None;
         }
-        let full_year = if year.value < 1900 { year.value + 2000 } else { year.value };
+        let full_year = match year.value {
+            0..=99 => year.value + 2000,
+            1900.. => year.value,
+            _ => return None,
+        };
         let month0 = (month.value - 1).max(0);
         let (real_year, real_month) = (full_year + month0 / 12, month0 % 12 + 1);
         let days = days_before(real_year, real_month) + day.value - 1;
@@ -147,7 +151,7 @@ mod tests {
 
     #[test]
     fn what_is_not_three_numbers_is_not_a_date() {
-        for text in ["2030-12-31", "12/31", "a/b/c", "12/31/", "", "1/1/99999999999999999999", "-1/1/2030"] {
+        for text in ["2030-12-31", "12/31", "a/b/c", "12/31/", "", "1/1/99999999999999999999", "-1/1/2030", "1/1/130"] {
             assert_eq!(Date::read(text), None, "{text}");
         }
     }

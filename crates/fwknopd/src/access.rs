@@ -32,8 +32,8 @@ mod raw;
 
 pub use accounts::Account;
 pub use files::read;
-pub use gpg::{Gpg, Signatures};
-pub use keys::StanzaKeys;
+pub use gpg::{Gpg, Signatures, Signers};
+pub use keys::{GpgKeys, Secret, StanzaKeys};
 pub use nat::{ForceNat, Snat, StanzaNat};
 pub use ports::{BadPortList, PortSet};
 pub use raw::{RawStanza, from_handover, to_handover};
@@ -109,7 +109,6 @@ pub struct Cycle {
 
 impl Stanza {
     /// Checks every value but the keys. `None` if one cannot be used; each is told. `zone` is where dates are midnight.
-    #[must_use]
     pub fn new(
         raw: &RawStanza,
         number: u32,
@@ -321,12 +320,12 @@ impl Values<'_> {
                 ));
             }
         };
-        let close = (!close.starts_with("NONE")).then_some(close);
-        for (name, command) in [("CMD_CYCLE_OPEN", Some(open)), ("CMD_CYCLE_CLOSE", close)] {
-            if command.is_some_and(|command| command.len() > LONGEST_COMMAND) {
+        for (name, command) in [("CMD_CYCLE_OPEN", open), ("CMD_CYCLE_CLOSE", close)] {
+            if command.len() > LONGEST_COMMAND {
                 return self.broken_cycle(format!("[*] {name} command is too long: '{source}'"));
             }
         }
+        let close = (!close.starts_with("NONE")).then_some(close);
         if close.is_some() && self.raw.get("CMD_CYCLE_TIMER").is_none() {
             return self
                 .broken_cycle(format!("[*] Must set the CMD_CYCLE_TIMER for command cycle functionality: '{source}'"));

@@ -27,7 +27,9 @@ mod paths;
 
 pub(crate) use paths::unreachable;
 
-use options::{Flag, Id, KeyOption, OPTIONS};
+pub use options::usage;
+
+use options::{Flag, Id, KeyOption, grammar};
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,14 +123,13 @@ pub struct Args {
 /// `posixly_correct` is whether the environment has `POSIXLY_CORRECT`. Mistakes of the option grammar are complaints in the
 /// C library's words, to be printed after the program's name and `: `; they and wrong values are all told.
 ///
-/// # Errors
-/// The complaints; at least one of them is an error. Warnings of a command line that is good are in the second value.
+/// `None` if something is wrong; then at least one of the complaints is an error.
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     posixly_correct: bool,
     complaints: &mut Complaints,
 ) -> Option<Asked> {
-    let scanned = scan(OPTIONS, arguments, posixly_correct);
+    let scanned = scan(&grammar(), arguments, posixly_correct);
     let given = || scanned.iter().flatten();
     if given().any(|option| option.id == Id::Version) {
         return Some(Asked::Version);
@@ -149,17 +150,30 @@ pub fn parse(
             .iter()
             .filter_map(|item| item.as_ref().err().map(|misuse| Complaint::error(format!("fwknopd: {misuse}")))),
     );
-    let mut args = Args::default();
-    let mut modes = Vec::new();
-    for option in given() {
-        args.take(option, &mut modes, complaints);
-    }
-    args.mode = chosen(&modes, complaints);
-    args.foreground |= matches!(args.mode, Mode::ParseConfig | Mode::ParseDigestCache);
+    let args = Args::of(given(), complaints);
     (complaints.errors() == before).then_some(Asked::Run(args))
 }
 
 impl Args {
+    /// The same words once more, in a process that our own program started with them. Mistakes were told before that.
+    #[must_use]
+    pub fn trusted(words: &[OsString]) -> Self {
+        let posixly_correct = std::env::var_os("POSIXLY_CORRECT").is_some();
+        let scanned = scan(&grammar(), words.iter().cloned(), posixly_correct);
+        Self::of(scanned.iter().flatten(), &mut Complaints::new())
+    }
+
+    fn of<'g>(given: impl Iterator<Item = &'g Given<Id>>, complaints: &mut Complaints) -> Self {
+        let mut args = Self::default();
+        let mut modes = Vec::new();
+        for option in given {
+            args.take(option, &mut modes, complaints);
+        }
+        args.mode = chosen(&modes, complaints);
+        args.foreground |= matches!(args.mode, Mode::ParseConfig | Mode::ParseDigestCache);
+        args
+    }
+
     fn take(&mut self, option: &Given<Id>, modes: &mut Vec<Mode>, complaints: &mut Complaints) {
         let value = option.value.as_deref().map_or(String::new(), |value| text(value, complaints));
         match option.id {

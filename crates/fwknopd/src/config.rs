@@ -11,7 +11,7 @@
 
 use std::{net::IpAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 
-use fwknop_conf::complaint::{Complaint, Complaints};
+use fwknop_conf::complaint::Complaints;
 use spa::PortList;
 
 use crate::{
@@ -24,7 +24,7 @@ mod raw;
 pub mod settings;
 
 pub use raw::{RawConfig, read};
-pub use settings::SETTINGS;
+pub use settings::{BUILT_IN_FIREWALL, SETTINGS};
 
 /// The configuration, checked.
 #[derive(Clone, Debug)]
@@ -85,8 +85,6 @@ pub struct Config {
     pub listener_user: Option<String>,
     /// `SANDBOX`.
     pub sandbox: Sandbox,
-    /// What does not keep `-D` from printing, but a server from starting.
-    pub obstacles: Complaints,
 }
 
 /// How packets are captured.
@@ -238,6 +236,9 @@ impl Config {
     }
 
     /// Checks every value. `None` if one of them cannot be used; each is told.
+    ///
+    /// A server ([`Mode::Serve`](crate::args::Mode::Serve)) does not start with some values that the original would take and
+    /// then not work with; for `-D` and the other modes those are warnings.
     #[must_use]
     pub fn new(raw: &RawConfig, args: &Args, complaints: &mut Complaints) -> Option<Self> {
         let before = complaints.errors();
@@ -252,10 +253,5 @@ impl Config {
         args.check_paths(complaints);
         let config = Self::new(&raw, args, complaints)?;
         (complaints.errors() == before).then_some((raw, config))
-    }
-
-    /// Tells what keeps a server from starting with this configuration; `-D` does not care.
-    pub fn obstacles(&self) -> impl Iterator<Item = &Complaint> {
-        self.obstacles.iter()
     }
 }

@@ -1,4 +1,4 @@
-//! `-D` and `--exit-parse-config`: what the configuration says, as this program understood it.
+//! `-D` and the other modes that end when all was read: what the configuration says, as this program understood it.
 //!
 //! The layout is the original's, because scripts read it: settings and fields of its iptables build stand in its order, and
 //! what it does not show follows, where it is set. Secrets are never printed, only how long they are. Spec: server.md 14.2.
@@ -26,6 +26,10 @@ use crate::{
     config::{Config, RawConfig, SETTINGS, settings::Origin},
 };
 
+mod modes;
+
+pub use modes::run;
+
 const UNSET: &str = "<not set>";
 const HIDDEN: &str = "<see the access.conf file>";
 
@@ -38,7 +42,7 @@ pub struct Dump<'a> {
 }
 
 /// Reads everything that `args` name and gives what `-D` prints; `None` if it cannot be used. All mistakes are told.
-pub fn run(args: &Args, zone: &TimeZone, complaints: &mut Complaints) -> Option<String> {
+pub fn text(args: &Args, zone: &TimeZone, complaints: &mut Complaints) -> Option<String> {
     let (raw, config) = Config::load(args, complaints)?;
     let before = complaints.errors();
     let stanzas = access::read(&config, complaints);

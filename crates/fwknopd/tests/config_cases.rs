@@ -117,7 +117,7 @@ impl Case {
         let arguments = self.args.iter().map(|argument| argument.replace("@DIR@", &place).into());
         let outcome = match args::parse(arguments, false, &mut complaints) {
             None => Outcome::Refused,
-            Some(Asked::Run(args)) => match dump::run(&args, &TimeZone::UTC, &mut complaints) {
+            Some(Asked::Run(args)) => match dump::text(&args, &TimeZone::UTC, &mut complaints) {
                 None => Outcome::Refused,
                 Some(_) if args.mode != Mode::Dump => Outcome::Accepted(Values::new(), Vec::new()),
                 Some(text) => parse(&text.replace(&place, "@DIR@")),

@@ -64,11 +64,6 @@ impl Reader<'_> {
 
     fn file(&mut self, path: &Path, depth: u32) {
         let name = path.display();
-        if depth > DEEPEST {
-            let text = format!("[*] Refusing to go deeper than 3 levels. Lost in Limbo: '{name}'");
-            self.complaints.push(Complaint::error(text).of(path).hint("does a file include itself?"));
-            return;
-        }
         let Some(opened) = self.open(path) else { return };
         self.complaints.extend(opened.warnings);
         self.complaints.push(Complaint::new(Severity::Debug, format!("Opened access file: {name}")));
@@ -85,6 +80,10 @@ impl Reader<'_> {
     fn take(&mut self, path: &Path, number: u32, line: Line<'_>, depth: u32, current: &mut Option<usize>) {
         let place = || Some((path.to_path_buf(), number));
         match line.key {
+            "%include" | "%include_folder" if depth == DEEPEST => {
+                let text = format!("[*] Refusing to go deeper than 3 levels. Lost in Limbo: '{}'", path.display());
+                self.complaints.push(Complaint::error(text).at(path, number).hint("does a file include itself?"));
+            }
             "%include" => self.file(Path::new(line.value), depth + 1),
             "%include_folder" => self.folder(Path::new(line.value), depth + 1, Self::file),
             "SOURCE" => {
@@ -172,24 +171,22 @@ impl Reader<'_> {
         let Some(Some(mut stanza)) = self.stanzas.get_mut(index).map(Option::take) else { return };
         let name = path.display();
         self.complaints.push(Complaint::new(Severity::Info, format!("Including key file: '{name}'")));
-        let mut own = Complaints::new();
-        let mut reader = Reader { config: self.config, complaints: &mut own, stanzas: Vec::new() };
-        reader.key_file(path, &mut stanza);
-        let _ = StanzaKeys::new(&stanza, &mut own);
-        // What is good will be checked, and told, again with all the others.
-        let placeholder = |complaint: &Complaint| complaint.text.contains("is not properly set");
-        let base64 = |complaint: &Complaint| complaint.text.contains("base64-encoded data");
-        if own.iter().any(|complaint| placeholder(complaint) || base64(complaint)) || !own.has_errors() {
-            self.complaints.extend(own.into_iter().filter(|complaint| complaint.severity < Severity::Error));
+        let mut told = Complaints::new();
+        Reader { config: self.config, complaints: &mut told, stanzas: Vec::new() }.key_file(path, &mut stanza);
+        let mut about_keys = Complaints::new();
+        let usable = StanzaKeys::new(&stanza, &mut about_keys).is_some();
+        if usable && !told.has_errors() {
+            // What there is to say about the keys is said when all stanzas are checked.
+            self.complaints.extend(told);
             if let Some(slot) = self.stanzas.get_mut(index) {
                 *slot = Some(stanza);
             }
             return;
         }
-        self.complaints.extend(
-            own.into_iter()
-                .map(|complaint| Complaint { severity: complaint.severity.min(Severity::Warning), ..complaint }),
-        );
+        told.extend(about_keys);
+        let softer =
+            |complaint: Complaint| Complaint { severity: complaint.severity.min(Severity::Warning), ..complaint };
+        self.complaints.extend(told.into_iter().map(softer));
         let text = format!("[*] Data error in included keyfile: '{name}', skipping stanza.");
         let hint = format!("the stanza with SOURCE {} opens nothing", stanza.source());
         self.complaints.push(stanza.locate("SOURCE", Complaint::warning(text)).hint(hint));

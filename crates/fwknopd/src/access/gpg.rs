@@ -30,12 +30,24 @@ pub enum Signatures {
     Ignored,
     /// Yes.
     Required {
-        /// `GPG_REMOTE_ID`: key ids of 8, 16 or 40 hexadecimal digits, in capitals. Empty, and `fingerprints` too: any signer.
+        /// Whose signatures count.
+        signers: Signers,
+        /// `GPG_IGNORE_SIG_VERIFY_ERROR`: signatures that do not verify count, too.
+        ignore_verify_error: bool,
+    },
+}
+
+/// Whose signatures count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signers {
+    /// Everybody's: only with `GPG_DISABLE_SIG` and `GPG_REQUIRE_SIG` both, and no list.
+    Any,
+    /// Those who are in one of the lists; nobody, if the lists hold nothing that can match.
+    Listed {
+        /// `GPG_REMOTE_ID`: key ids of 8, 16 or 40 hexadecimal digits, in capitals.
         key_ids: Vec<String>,
         /// `GPG_FINGERPRINT_ID`: whole fingerprints, in capitals.
         fingerprints: Vec<String>,
-        /// `GPG_IGNORE_SIG_VERIFY_ERROR`: signatures that do not verify count, too.
-        ignore_verify_error: bool,
     },
 }
 
@@ -45,8 +57,7 @@ pub(super) fn is_used(raw: &RawStanza) -> bool {
 }
 
 pub(super) fn read(raw: &RawStanza, number: u32, config: &Config, complaints: &mut Complaints) -> Option<Gpg> {
-    let home =
-        raw.get("GPG_HOME_DIR").map(|path| path.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(path));
+    let home = raw.get("GPG_HOME_DIR");
     if let Some(path) = home {
         check_home(raw, path, complaints);
     }
@@ -93,7 +104,8 @@ fn signatures(raw: &RawStanza, number: u32, complaints: &mut Complaints) -> Sign
     }
     let key_ids = ids(raw, "GPG_REMOTE_ID", &[8, 16, 40], complaints);
     let fingerprints = ids(raw, "GPG_FINGERPRINT_ID", &[40], complaints);
-    if !both && raw.get("GPG_REMOTE_ID").or(raw.get("GPG_FINGERPRINT_ID")).is_none() {
+    let listed = raw.last_of(&["GPG_REMOTE_ID", "GPG_FINGERPRINT_ID"]).is_some();
+    if !both && !listed {
         let text = format!(
             "Warning: Must have either sig ID's or fingerprints to check via GPG_REMOTE_ID or GPG_FINGERPRINT_ID (stanza source: '{source}' #{number})"
         );
@@ -101,21 +113,20 @@ fn signatures(raw: &RawStanza, number: u32, complaints: &mut Complaints) -> Sign
         complaints.push(raw.locate("SOURCE", Complaint::error(text)).hint(hint));
     }
     let ignore_verify_error = raw.yes("GPG_IGNORE_SIG_VERIFY_ERROR");
-    Signatures::Required { key_ids, fingerprints, ignore_verify_error }
+    let signers = if listed { Signers::Listed { key_ids, fingerprints } } else { Signers::Any };
+    Signatures::Required { signers, ignore_verify_error }
 }
 
 fn ids(raw: &RawStanza, name: &str, lengths: &[usize], complaints: &mut Complaints) -> Vec<String> {
     let Some(text) = raw.get(name) else { return Vec::new() };
     let mut found = Vec::new();
     for id in elements(text).map(|id| id.trim_end().to_ascii_uppercase()) {
-        if id.is_empty() {
-            let complaint = Complaint::error(format!("[*] Fatal invalid {name} list in access stanza"));
-            complaints.push(raw.locate(name, complaint));
-        } else if !lengths.contains(&id.len()) || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        if lengths.contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            found.push(id);
+        } else {
             let complaint = Complaint::warning(format!("{name} '{id}' will never match"));
             complaints.push(raw.locate(name, complaint.hint("write the 40 hexadecimal digits of the fingerprint")));
         }
-        found.push(id);
     }
     found
 }

@@ -6,29 +6,33 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use fwknop_conf::complaint::{Complaint, Complaints, Severity};
-use spa::{CipherKey, CipherMode, DigestType, HmacKey};
+use spa::{CipherKey, CipherMode, DigestType, HmacKey, KeyError, Keys};
 use zeroize::Zeroizing;
 
 use super::{data_error, gpg, raw::RawStanza};
 
-/// What opens the packets of a stanza. With neither `cipher` nor `gpg_passphrase` nothing does: that is how a key that no
-/// client can use ends up.
+/// What opens the packets of a stanza. With neither of both nothing does: that is how a key that no client can use ends up.
 #[derive(Debug)]
 pub struct StanzaKeys {
-    /// For symmetric packets, if the stanza has such a key that can be used.
-    pub cipher: Option<CipherKey>,
-    /// How they are encrypted.
-    pub mode: CipherMode,
-    /// What packets of both kinds must be authenticated with; `None`: nothing.
-    pub hmac: Option<HmacKey>,
-    /// For GPG packets, if the stanza takes them; empty with `GPG_ALLOW_NO_PW`.
-    pub gpg_passphrase: Option<Secret>,
+    /// For symmetric packets, if the stanza takes them.
+    pub symmetric: Option<Keys>,
+    /// For GPG packets, if the stanza takes them.
+    pub gpg: Option<GpgKeys>,
     /// `HMAC_DIGEST_TYPE`, or its default if there is an HMAC key.
     pub digest: Option<DigestType>,
     /// Bytes of the cipher key as configured.
     pub key_length: usize,
     /// Bytes of the HMAC key as configured.
     pub hmac_length: usize,
+}
+
+/// What opens GPG packets, besides the secret key in gpg's own keeping.
+#[derive(Debug)]
+pub struct GpgKeys {
+    /// Opens that secret key; empty with `GPG_ALLOW_NO_PW`.
+    pub passphrase: Secret,
+    /// What packets must be authenticated with; `None`: nothing.
+    pub hmac: Option<HmacKey>,
 }
 
 /// A passphrase: wiped when dropped, shown as `Secret(..)`.
@@ -64,7 +68,6 @@ type Bytes = Zeroizing<Vec<u8>>;
 impl StanzaKeys {
     /// Checks keys and how they are used. `None` if they cannot be; each mistake is told. A key longer than any client can
     /// use is only warned of, as the original starts with it, but opens nothing.
-    #[must_use]
     pub fn new(raw: &RawStanza, complaints: &mut Complaints) -> Option<Self> {
         let before = complaints.errors();
         let mut values = Values { raw, complaints };
@@ -100,39 +103,41 @@ impl StanzaKeys {
             complaints.push(data_error(raw));
             return None;
         }
-        let digest_or_default = digest.or(hmac.is_some().then_some(DigestType::Sha256));
+        let digest = digest.or(hmac.is_some().then_some(DigestType::Sha256));
         let (key_length, hmac_length) = (length(key.as_ref()), length(hmac.as_ref()));
-        let mut keys = Self {
-            cipher: key.and_then(|key| CipherKey::from_base64(&encode(&key)).ok()),
-            mode,
-            hmac: hmac.and_then(|hmac| HmacKey::from_base64(digest_or_default?, &encode(&hmac)).ok()),
-            gpg_passphrase: passphrase,
-            digest: digest_or_default,
-            key_length,
-            hmac_length,
-        };
-        keys.unusable_is_closed(raw, complaints);
-        Some(keys)
-    }
-
-    /// A key that could not be made must not mean that packets are not checked.
-    fn unusable_is_closed(&mut self, raw: &RawStanza, complaints: &mut Complaints) {
-        let mut tell = |name, length: usize, most| {
-            let text = format!(
-                "Warning: {name} of {length} bytes is longer than {most}: no packet opens access stanza source: '{}'",
-                raw.source()
-            );
+        let (symmetric, gpg) = typed(key, mode, passphrase, digest.zip(hmac)).unwrap_or_else(|(name, error)| {
+            let text = format!("Warning: {name}: {error}; no packet opens access stanza source: '{}'", raw.source());
             complaints.push(raw.locate(name, Complaint::warning(text)));
-        };
-        if self.cipher.is_none() && self.key_length > 0 {
-            tell("KEY", self.key_length, 32);
-        }
-        if self.hmac.is_none() && self.hmac_length > 0 {
-            tell("HMAC_KEY", self.hmac_length, 136);
-            self.cipher = None;
-            self.gpg_passphrase = None;
-        }
+            (None, None)
+        });
+        Some(Self { symmetric, gpg, digest, key_length, hmac_length })
     }
+}
+
+/// The keys as what they are for, or the name of one that no client can use. Then there are none: packets must not go
+/// unchecked because their HMAC key is no good.
+fn typed(
+    key: Option<Bytes>,
+    mode: CipherMode,
+    passphrase: Option<Secret>,
+    hmac: Option<(DigestType, Bytes)>,
+) -> Result<(Option<Keys>, Option<GpgKeys>), (&'static str, KeyError)> {
+    let hmac_key = || {
+        let made = hmac.as_ref().map(|(digest, bytes)| HmacKey::new(*digest, bytes)).transpose();
+        made.map_err(|error| ("HMAC_KEY", error))
+    };
+    let symmetric = match key {
+        Some(bytes) => {
+            let cipher = CipherKey::new(&bytes).map_err(|error| ("KEY", error))?;
+            Some(Keys { cipher, mode, hmac: hmac_key()? })
+        }
+        None => None,
+    };
+    let gpg = match passphrase {
+        Some(passphrase) => Some(GpgKeys { passphrase, hmac: hmac_key()? }),
+        None => None,
+    };
+    Ok((symmetric, gpg))
 }
 
 struct Values<'a> {
@@ -150,14 +155,18 @@ impl Values<'_> {
         if name == text_name || is_placeholder(value) {
             return Some(Zeroizing::new(value.as_bytes().to_vec())).filter(|key| !key.is_empty());
         }
-        let bytes = decode(value);
-        if bytes.is_none() {
+        let Some((bytes, whole)) = decode(value) else {
             // The value is not shown, as the original shows it: it may be a passphrase in the wrong place.
             let text = format!("[*] {name} argument '..' doesn't look like base64-encoded data.");
             let hint = format!("a passphrase as it is belongs into {text_name}");
             self.complaints.push(self.raw.locate(name, Complaint::error(text)).hint(hint));
+            return None;
+        };
+        if !whole {
+            let text = format!("{name} is not whole base64; {} bytes of it are used", bytes.len());
+            self.complaints.push(self.raw.locate(name, Complaint::warning(text)).hint("is it cut off?"));
         }
-        bytes.filter(|key| !key.is_empty())
+        Some(bytes).filter(|key| !key.is_empty())
     }
 
     /// The sample file's `__CHANGEME__` must not become anybody's key.
@@ -212,14 +221,18 @@ fn is_placeholder(value: &str) -> bool {
     value.eq_ignore_ascii_case("__CHANGEME__")
 }
 
-fn decode(text: &str) -> Option<Bytes> {
+/// The bytes up to the first `=`, as the original reads them, and whether that was all there is. `None` if another character
+/// than those of base64 is in it.
+fn decode(text: &str) -> Option<(Bytes, bool)> {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=');
-    let bare = text.trim_end_matches('=');
-    text.bytes().all(legal).then(|| GENEROUS.decode(bare).ok().map(Zeroizing::new))?
-}
-
-fn encode(bytes: &[u8]) -> Zeroizing<String> {
-    GENEROUS.encode(bytes).into()
+    if !text.bytes().all(legal) {
+        return None;
+    }
+    let (bare, padding) = text.split_at(text.find('=').unwrap_or(text.len()));
+    // One character alone is not a byte.
+    let even = if bare.len() % 4 == 1 { bare.get(..bare.len() - 1)? } else { bare };
+    let whole = even.len() == bare.len() && padding.bytes().all(|byte| byte == b'=');
+    Some((GENEROUS.decode(even).ok()?.into(), whole))
 }
 
 fn length(bytes: Option<&Bytes>) -> usize {
@@ -248,14 +261,16 @@ mod tests {
 
     #[test]
     fn the_last_of_both_names_counts() {
-        for (text, length) in [
-            ("KEY_BASE64 dGVzdGtleTEyMzQ=\nKEY abc", 3),
-            ("KEY abc\nKEY_BASE64 dGVzdGtleTEyMzQ", 11),
-            ("KEY two words", 9),
+        for (text, length, warnings) in [
+            ("KEY_BASE64 dGVzdGtleTEyMzQ=\nKEY abc", 3, 0),
+            ("KEY abc\nKEY_BASE64 dGVzdGtleTEyMzQ", 11, 0),
+            ("KEY two words", 9, 0),
+            ("KEY_BASE64 abcde", 3, 1),
+            ("KEY_BASE64 ab=cd", 1, 1),
         ] {
             let (keys, told) = read(text);
             assert_eq!(keys.unwrap().key_length, length, "{text}");
-            assert_eq!(told, Vec::<String>::new());
+            assert_eq!(told.len(), warnings, "{told:?}");
         }
     }
 
@@ -277,14 +292,22 @@ mod tests {
 
     #[test]
     fn a_key_that_no_client_can_use_opens_nothing() {
-        let (keys, told) = read(&format!("KEY abc\nGPG_DECRYPT_PW x\nHMAC_KEY {}", "h".repeat(200)));
-        let keys = keys.unwrap();
-        assert!(keys.cipher.is_none() && keys.gpg_passphrase.is_none());
-        assert_eq!(keys.hmac_length, 200);
-        assert_eq!(told.len(), 1);
-        let (keys, told) = read(&format!("KEY {}", "k".repeat(33)));
-        assert!(keys.unwrap().cipher.is_none());
-        assert_eq!(told.len(), 1);
+        for text in
+            [format!("KEY abc\nGPG_DECRYPT_PW x\nHMAC_KEY {}", "h".repeat(200)), format!("KEY {}", "k".repeat(33))]
+        {
+            let (keys, told) = read(&text);
+            let keys = keys.unwrap();
+            assert!(keys.symmetric.is_none() && keys.gpg.is_none(), "{text}");
+            assert!(keys.hmac_length == 200 || keys.key_length == 33);
+            assert!(told[0].contains("no packet opens access stanza source: 'ANY'"), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn both_kinds_of_packets_are_checked_with_the_same_hmac_key() {
+        let keys = read("KEY abc\nGPG_DECRYPT_PW x\nHMAC_KEY h").0.unwrap();
+        assert!(keys.symmetric.is_some_and(|keys| keys.hmac.is_some()));
+        assert!(keys.gpg.is_some_and(|keys| keys.hmac.is_some() && keys.passphrase.expose() == "x"));
     }
 
     #[test]
@@ -294,7 +317,7 @@ mod tests {
             ("KEY_BASE64 ====", "[*] No keys found for access stanza source: 'ANY'"),
             ("GPG_ALLOW_NO_PW N", "[*] No keys found for access stanza source: 'ANY'"),
             ("KEY_BASE64 my_secret", "[*] KEY_BASE64 argument '..' doesn't look like base64-encoded data."),
-            ("KEY_BASE64 a", "[*] KEY_BASE64 argument '..' doesn't look like base64-encoded data."),
+            ("KEY_BASE64 a", "KEY_BASE64 is not whole base64; 0 bytes of it are used"),
             ("KEY __changeme__", "[*] KEY value is not properly set in stanza source 'ANY' in access file: ''"),
             (
                 "KEY samekey\nHMAC_KEY_BASE64 c2FtZWtleQ==",

@@ -55,7 +55,7 @@ pub(super) fn read(raw: &RawStanza, config: &Config, complaints: &mut Complaints
         match name {
             "FORCE_SNAT" => {
                 snat = true;
-                address = ipv4(value);
+                address = ipv4(value.split([' ', '\t']).next().unwrap_or_default());
                 let complaint = match needs_nat(name, config) {
                     None if address.is_none() => {
                         Some(Complaint::error(format!("[*] Fatal: invalid FORCE_SNAT IP '{value}'")))
@@ -99,7 +99,8 @@ fn needs_nat(name: &str, config: &Config) -> Option<Complaint> {
 /// `A.B.C.D port`, and what follows is ignored.
 fn force_nat(text: &str) -> Result<ForceNat, String> {
     let mut words = text.split_ascii_whitespace();
-    let number = |word: &str| word.starts_with(|c: char| c.is_ascii_digit()).then(|| Number::read(word));
+    let digits = |word: &str| word.trim_start_matches(['-', '+']).starts_with(|c: char| c.is_ascii_digit());
+    let number = |word: &str| digits(word).then(|| Number::read(word));
     let (Some(address), Some(number)) = (words.next(), words.next().and_then(number)) else {
         return Err(format!("[*] Fatal: invalid FORCE_NAT arg '{text}', need <IP> <PORT>"));
     };

@@ -166,7 +166,9 @@ fn files_that_include_themselves_come_to_an_end() {
     let (_, told) = Files::new("", &files).read();
     assert_eq!(
         told,
-        ["[*] Refusing to go deeper than 3 levels. Lost in Limbo: 'f/a.conf'\n    does a file include itself?"]
+        [
+            "[*] Refusing to go deeper than 3 levels. Lost in Limbo: 'f/a.conf'\n    f/a.conf:1: does a file include itself?"
+        ]
     );
 }
 
@@ -188,12 +190,32 @@ fn bad_included_keys_drop_one_stanza_and_say_which() {
 }
 
 #[test]
-fn a_placeholder_or_bad_base64_in_included_keys_ends_the_start() {
-    for key in ["KEY __CHANGEME__\n", "KEY_BASE64 a_b\n"] {
-        let files = [("access.conf", "SOURCE ANY\n%include_keys @/k\nSOURCE ANY\nKEY b\n"), ("k", key)];
+fn included_keys_that_are_no_keys_drop_one_stanza() {
+    for keys in ["KEY __CHANGEME__\n", "KEY_BASE64 a_b\n", "KEY a\nHMAC_KEY\n", "KEY a\nHMAC_KEY a\n"] {
+        let files =
+            [("access.conf", "SOURCE 10.0.0.1\n%include_keys @/k\nOPEN_PORTS x\nSOURCE ANY\nKEY b\n"), ("k", keys)];
         let (stanzas, told) = Files::new("", &files).read();
-        assert_eq!((stanzas.len(), told.len()), (1, 1), "{told:?}");
+        assert_eq!(sources(&stanzas), ["ANY"], "{keys}");
+        assert!(told.last().unwrap().contains("skipping stanza"), "{told:?}");
     }
+}
+
+#[test]
+fn a_list_of_signers_that_cannot_match_lets_nobody_in() {
+    let signatures = |lines: &str| {
+        let (stanzas, _) = read_one(&format!("SOURCE ANY\nGPG_ALLOW_NO_PW Y\n{lines}\n"));
+        stanzas.into_iter().next().and_then(|stanza| stanza.gpg).map(|gpg| gpg.signatures)
+    };
+    let required = |signers| Some(Signatures::Required { signers, ignore_verify_error: false });
+    let listed = |key_ids: &[&str]| Signers::Listed {
+        key_ids: key_ids.iter().map(|id| (*id).to_owned()).collect(),
+        fingerprints: Vec::new(),
+    };
+    assert_eq!(signatures("GPG_REMOTE_ID 12345678 , abcdefab"), required(listed(&["12345678", "ABCDEFAB"])));
+    assert_eq!(signatures("GPG_REMOTE_ID ,"), required(listed(&[])));
+    assert_eq!(signatures("GPG_DISABLE_SIG Y\nGPG_REQUIRE_SIG Y"), required(Signers::Any));
+    assert_eq!(signatures("GPG_DISABLE_SIG Y"), Some(Signatures::Ignored));
+    assert_eq!(signatures("GPG_REQUIRE_SIG N"), None);
 }
 
 #[test]

@@ -20,25 +20,24 @@ use super::{
     settings::{FIREWALLD, IPFW, Kind, Origin, PF, SETTINGS, Setting, find},
 };
 use crate::{
-    args::Args,
+    args::{Args, Mode},
     firewall::{BadChain, ChainSpec},
 };
 
 /// The whole configuration; `None` (or an error told) if some value cannot be used.
 pub(super) fn config(raw: &RawConfig, args: &Args, complaints: &mut Complaints) -> Option<Config> {
-    let mut values = Values { raw, build: build(raw), complaints };
+    let mut values = Values { raw, build: build(raw), serves: args.mode == Mode::Serve, complaints };
     for setting in SETTINGS {
         values.check(setting);
     }
-    let mut obstacles = Complaints::new();
     let udp_server = args.udp_server || values.yes("ENABLE_UDP_SERVER");
     let neither = |text: &str| !says_yes(text) && !says_no(text);
     if !udp_server && values.effective("ENABLE_UDP_SERVER").is_some_and(|text| neither(&text)) {
-        let complaint = Complaint::error("No available capture mode specified.  Aborting.").hint("write Y or N");
-        obstacles.push(raw.locate("ENABLE_UDP_SERVER", complaint));
+        let complaint = Complaint::error("No available capture mode specified.  Aborting.");
+        values.obstacle("ENABLE_UDP_SERVER", complaint.hint("write Y or N"));
     }
-    let udp_server = udp_server.then(|| values.port("UDPSERV_PORT", &mut obstacles)).flatten();
-    let tcp_server = values.yes("ENABLE_TCP_SERVER").then(|| values.port("TCPSERV_PORT", &mut obstacles)).flatten();
+    let udp_server = udp_server.then(|| values.port("UDPSERV_PORT")).flatten();
+    let tcp_server = values.yes("ENABLE_TCP_SERVER").then(|| values.port("TCPSERV_PORT")).flatten();
     let http = values.yes("ENABLE_SPA_OVER_HTTP").then(|| Http {
         any_user_agent: values.yes("ALLOW_ANY_USER_AGENT"),
         x_forwarded_for: values.yes("ENABLE_X_FORWARDED_FOR"),
@@ -91,7 +90,6 @@ pub(super) fn config(raw: &RawConfig, args: &Args, complaints: &mut Complaints) 
             "off" => Sandbox::Off,
             _ => Sandbox::Default,
         },
-        obstacles,
     })
 }
 
@@ -108,6 +106,8 @@ fn build(raw: &RawConfig) -> Option<&'static str> {
 struct Values<'a> {
     raw: &'a RawConfig,
     build: Option<&'static str>,
+    /// Whether a server is to start.
+    serves: bool,
     complaints: &'a mut Complaints,
 }
 
@@ -144,6 +144,14 @@ impl Values<'_> {
         self.complaints.push(complaint);
     }
 
+    /// Tells what only a server cannot do with.
+    fn obstacle(&mut self, name: &str, mut complaint: Complaint) {
+        if !self.serves {
+            complaint.severity = Severity::Warning;
+        }
+        self.tell(name, complaint);
+    }
+
     /// Complains about what a value cannot be, whether it is going to be used or not.
     fn check(&mut self, setting: &Setting) {
         let name = setting.name;
@@ -155,10 +163,12 @@ impl Values<'_> {
                 let read = if self.yes(name) { 'Y' } else { 'N' };
                 Some(Complaint::warning(format!("{name} value '{text}' is read as {read}")).hint("write Y or N"))
             }
-            Kind::Chain => text.parse::<ChainSpec>().err().and_then(|mistake| match mistake {
-                BadChain::Shape { why, .. } => Some(Complaint::error(BadChain::about(name)).hint(why)),
+            Kind::Chain => match text.parse::<ChainSpec>() {
+                Err(BadChain::Shape { why, .. }) if !has_chain_shape(&text) => {
+                    Some(Complaint::error(BadChain::about(name)).hint(why))
+                }
                 _ => None,
-            }),
+            },
             Kind::NftChain => self.nft_chain_mistake(name),
             Kind::Ports => text.parse::<spa::PortList>().err().map(|_| {
                 Complaint::error(format!("[*] {name} '{text}' is not a list of ports"))
@@ -181,12 +191,12 @@ impl Values<'_> {
     }
 
     /// A port that is going to be used, and so must exist.
-    fn port(&self, name: &str, obstacles: &mut Complaints) -> Option<NonZeroU16> {
+    fn port(&mut self, name: &str) -> Option<NonZeroU16> {
         let number = self.number(name)?;
         let port = u16::try_from(number).ok().and_then(NonZeroU16::new);
         if port.is_none() {
             let complaint = Complaint::error(format!("[*] var {name} value '{number}' not in the range 1-65535"));
-            obstacles.push(self.raw.locate(name, complaint.hint("there is no such port")));
+            self.obstacle(name, complaint.hint("there is no such port"));
         }
         port
     }
@@ -264,22 +274,29 @@ impl Values<'_> {
         })
     }
 
-    /// A chain definition. Positions matter only where it is used; a wrong shape was told by `check`.
+    /// A chain definition. What does not have the shape of one was told by `check`; all else matters only where it is used.
     fn chain(&mut self, name: &str, used: bool) -> Option<ChainSpec> {
         let text = self.text(name)?;
-        match text.parse::<ChainSpec>() {
-            Ok(chain) => Some(chain),
-            Err(BadChain::Shape { .. }) => None,
-            Err(mistake) => {
-                let switched_off = text.trim_start().starts_with(',');
-                if used && !switched_off {
-                    let hint = "write a number from 0 to 65536";
-                    self.tell(name, Complaint::error(mistake.to_string()).hint(hint));
-                    return None;
-                }
-                Some(ChainSpec { target: String::new(), ..ChainSpec::input() })
+        let mistake = match text.parse::<ChainSpec>() {
+            Ok(chain) => return Some(chain),
+            Err(mistake) => mistake,
+        };
+        if used && !text.trim_start().starts_with(',') {
+            let too_high = |field: &str| Number::read(field).value > 65_536;
+            let complaint = match &mistake {
+                BadChain::Shape { why, .. } => Complaint::error(BadChain::about(name)).hint(*why),
+                _ => Complaint::error(mistake.to_string()).hint("write a number from 0 to 65536"),
+            };
+            if !has_chain_shape(&text) {
+                return None;
+            } else if text.split(',').skip(3).any(too_high) {
+                self.tell(name, complaint);
+                return None;
             }
+            // The original starts, and then no door ever opens.
+            self.obstacle(name, complaint);
         }
+        Some(ChainSpec { target: String::new(), ..ChainSpec::input() })
     }
 
     fn snat_address(&mut self) -> Option<IpAddr> {
@@ -316,6 +333,12 @@ impl Values<'_> {
             self.tell("IPFW_EXPIRE_SET_NUM", Complaint::error("[*] Cannot set identical ipfw active and expire sets."));
         }
     }
+}
+
+/// Six fields of letters, digits, underscores and blanks: all that the original demands of a definition that is not used.
+fn has_chain_shape(text: &str) -> bool {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ' ' | ',');
+    text.chars().all(legal) && text.matches(',').count() == 5
 }
 
 fn number_mistake(name: &str, text: &str, low: u32, high: u32) -> Option<Complaint> {
@@ -440,22 +463,42 @@ mod tests {
         );
     }
 
+    /// What is told when this is only printed, and what keeps a server from starting.
+    fn dumped_and_served(text: &str) -> (Option<Config>, Vec<String>) {
+        let (config, _) = read_with(&Args { mode: Mode::Dump, ..Args::default() }, text);
+        let (served, told) = read(text);
+        assert!(served.is_none());
+        (config, told)
+    }
+
     #[test]
     fn a_port_beyond_all_ports_matters_only_where_it_is_used() {
-        let config = good("TCPSERV_PORT 70000\n");
-        assert_eq!(config.obstacles().count(), 0);
-        let config = good("TCPSERV_PORT 70000\nENABLE_TCP_SERVER Y\n");
-        let told: Vec<_> = config.obstacles().map(|complaint| complaint.text.clone()).collect();
-        assert_eq!(told, ["[*] var TCPSERV_PORT value '70000' not in the range 1-65535"]);
+        good("TCPSERV_PORT 70000\n");
+        let (config, told) = dumped_and_served("TCPSERV_PORT 70000\nENABLE_TCP_SERVER Y\n");
+        assert_eq!(config.map(|config| config.tcp_server), Some(None));
+        assert_eq!(told, ["[*] var TCPSERV_PORT value '70000' not in the range 1-65535\n    there is no such port"]);
+    }
+
+    #[test]
+    fn chains_with_which_nothing_works_keep_a_server_from_starting() {
+        for chain in ["ACCEPT, filter, INPUT, x, F, 1", "ACCEPT, filter, , 1, F, 1"] {
+            let (config, told) = dumped_and_served(&format!("IPT_INPUT_ACCESS {chain}\n"));
+            assert!(config.is_some_and(|config| !config.netfilter.input.is_enabled()), "{chain}");
+            assert_eq!(told.len(), 1, "{chain}");
+            good(&format!("IPT_OUTPUT_ACCESS {chain}\n"));
+        }
+        assert!(!good("IPT_INPUT_ACCESS , , , , ,\n").netfilter.input.is_enabled());
     }
 
     #[test]
     fn what_is_neither_yes_nor_no_is_told() {
-        let (config, told) = read("ENABLE_IPT_OUTPUT true\nFLUSH_IPT_AT_EXIT 0\nENABLE_UDP_SERVER 1\n");
+        let (config, told) = read("ENABLE_IPT_OUTPUT true\nFLUSH_IPT_AT_EXIT 0\n");
         let config = config.unwrap();
         assert!(!config.netfilter.output_rules && config.netfilter.flush_at_exit);
-        assert_eq!(told.len(), 3);
-        assert_eq!(config.obstacles().count(), 1);
+        assert_eq!(told.len(), 2);
+        let (config, told) = dumped_and_served("ENABLE_UDP_SERVER 1\n");
+        assert_eq!(config.map(|config| config.udp_server), Some(None));
+        assert_eq!(told.len(), 2);
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl RawConfig {
         let known = match self.explicit(name) {
             Some(known) => known,
             // The one default that is there before the files are read.
-            None if name == "FIREWALL_EXE" => "/usr/sbin/iptables",
+            None if name == "FIREWALL_EXE" => settings::BUILT_IN_FIREWALL,
             None => return None,
         };
         Some(format!("{known}{rest}").into())

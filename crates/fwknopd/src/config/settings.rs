@@ -84,6 +84,9 @@ pub fn find(name: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.name == name)
 }
 
+/// What `FIREWALL_EXE` is in a stock build, and what `-V` and `-D` show if nobody set it. It does not mean that it is used.
+pub const BUILT_IN_FIREWALL: &str = "/usr/sbin/iptables";
+
 /// The syslog facilities that the original takes.
 pub const FACILITIES: &[&str] = &[
     "LOG_DAEMON",
@@ -195,7 +198,7 @@ pub const SETTINGS: &[Setting] = &[
     stock("SUDO_EXE", Text("/usr/bin/sudo"), Path, "the sudo program"),
     stock(
         "FIREWALL_EXE",
-        Text("/usr/sbin/iptables"),
+        Text(BUILT_IN_FIREWALL),
         Path,
         "the firewall's program; unset, the firewall that drops is found",
     ),
