@@ -55,7 +55,8 @@ impl<'w> Output<'w> {
 
     /// Complains.
     pub fn warn(&mut self, line: impl Display) {
-        let _gone = self.out.flush().and_then(|()| writeln!(self.err, "{line}"));
+        self.flush(); // so that both streams tell the story in one order
+        let _gone = writeln!(self.err, "{line}");
     }
 
     /// Sees to it that what was said is there before somebody is asked.

@@ -41,7 +41,7 @@ pub enum RcError {
     #[error("Warning: in --no-home-dir mode, must set --rc-file path.")]
     NoPath,
     /// It cannot even be looked at.
-    #[error("Unable to stat rc file: {}: {}", .0.display(), reason(.1))]
+    #[error("[-] stat() against file: {} returned: {}", .0.display(), reason(.1))]
     Stat(PathBuf, #[source] io::Error),
     /// It is to be listed, and cannot be read.
     #[error("Unable to open rc file: {}: {}", .0.display(), .1)]

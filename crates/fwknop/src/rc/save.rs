@@ -261,7 +261,7 @@ fn updated(
         whole.extend_from_slice(Zeroizing::new(format!("{:<24}    {}\n", variable.name, *variable.value)).as_bytes());
     }
     let next_is_header = after.first().is_some_and(|line| line.trim_ascii_start().first() == Some(&b'['));
-    if next_is_header && overwrite.is_none() {
+    if next_is_header {
         whole.push(b'\n');
     }
     for line in after {
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn two_stanzas_of_one_name_become_one() {
         let text = "[home]\nACCESS tcp/80\n[x]\nKEY other\n[home]\nACCESS tcp/81\nKEY old\n";
-        assert_eq!(saved(text, Some(&[true])), format!("[home]\n{ACCESS}{KEY}[x]\nKEY other\n[home]\n"));
+        assert_eq!(saved(text, Some(&[true])), format!("[home]\n{ACCESS}{KEY}\n[x]\nKEY other\n[home]\n"));
     }
 
     #[test]
