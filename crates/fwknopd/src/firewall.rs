@@ -30,6 +30,9 @@ pub mod undecided;
 pub use chain::{BadChain, ChainSpec};
 pub use settings::Settings;
 
+/// What a back end has to tell, for the log.
+pub use crate::journal::Line as Notice;
+
 /// Something that can let a visitor in and shut the door after them.
 pub trait Firewall {
     /// What the log and the listings call it: `iptables` or `nftables`.
@@ -106,42 +109,6 @@ pub trait Firewall {
     /// What was done since it was last asked, command by command, for the log at debug level.
     fn trace(&mut self) -> Vec<Notice> {
         Vec::new()
-    }
-}
-
-/// How much a [`Notice`] matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// A person must act.
-    Error,
-    /// Something is not as it should be.
-    Warning,
-    /// Something was done.
-    Info,
-    /// Why and how.
-    Debug,
-}
-
-/// One line for the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// How much it matters.
-    pub level: Level,
-    /// The line; foreign text in it is not escaped yet.
-    pub text: String,
-}
-
-impl Notice {
-    pub(crate) fn warning(text: impl Into<String>) -> Self {
-        Self { level: Level::Warning, text: text.into() }
-    }
-
-    pub(crate) fn info(text: impl Into<String>) -> Self {
-        Self { level: Level::Info, text: text.into() }
-    }
-
-    pub(crate) fn debug(text: impl Into<String>) -> Self {
-        Self { level: Level::Debug, text: text.into() }
     }
 }
 

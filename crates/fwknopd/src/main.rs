@@ -1,2 +1,8 @@
 //! The doorway of the server.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    fwknopd::run(&words)
+}

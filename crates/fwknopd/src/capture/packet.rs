@@ -142,6 +142,17 @@ fn interface_of(socket: &OwnedFd) -> Option<usize> {
     Some(address.as_link_addr()?.ifindex())
 }
 
+/// The number of an interface; none for [`ANY`]. To be asked before the process is confined: the answer takes a socket.
+///
+/// # Errors
+/// If there is no such interface.
+pub fn index_of(interface: &str) -> Result<Option<u32>, OpenError> {
+    if interface == ANY {
+        return Ok(None);
+    }
+    if_nametoindex(interface).map(Some).map_err(|_| OpenError::NoInterface(interface.into()))
+}
+
 /// In front of a filter: drops what came through another interface.
 fn only_from(interface: u32) -> io::Result<Vec<Instruction>> {
     let mut program = Assembler::default();
@@ -163,14 +174,15 @@ pub struct PacketSocket {
 }
 
 impl PacketSocket {
-    /// Lets through what `filter` says. Needs no rights; `interface` is the one it was opened for.
+    /// Lets through what `filter` says. Needs no rights; `interface` is the one it was opened for, and `index` what
+    /// [`index_of`] said of it.
     ///
     /// # Errors
-    /// If the kernel does not take the filter, or the interface has gone.
-    pub fn attach(socket: OwnedFd, interface: &str, filter: &Filter) -> io::Result<Self> {
+    /// If the kernel does not take the filter.
+    pub fn attach(socket: OwnedFd, interface: &str, index: Option<u32>, filter: &Filter) -> io::Result<Self> {
         let mut program = Vec::new();
-        if interface != ANY && interface_of(&socket) == Some(0) {
-            program = only_from(if_nametoindex(interface)?)?;
+        if let Some(index) = index.filter(|_| interface_of(&socket) == Some(0)) {
+            program = only_from(index)?;
         }
         program.extend(filter.program());
         attach(socket.as_fd(), &program)?;

@@ -48,6 +48,7 @@ mod listed {
         libc::SYS_recvfrom,
         libc::SYS_recvmsg,
         libc::SYS_recvmmsg,
+        libc::SYS_getsockname,
         libc::SYS_getsockname, // is the interface still there?
         libc::SYS_write,
         libc::SYS_writev,
@@ -166,6 +167,12 @@ mod listed {
         rules.insert(libc::SYS_mprotect, only_if(2, Width::Dword, no_code, 0)?);
         // a connected socket (the signal handler's pipe to itself), but no address
         rules.insert(libc::SYS_sendto, only_if(4, Width::Qword, Is::Eq, 0)?);
+        // a filter for a socket it was handed; that takes away, and gives nothing
+        let attach = SeccompRule::new(vec![
+            SeccompCondition::new(1, Width::Dword, Is::Eq, u64::from(libc::SOL_SOCKET.unsigned_abs()))?,
+            SeccompCondition::new(2, Width::Dword, Is::Eq, u64::from(libc::SO_ATTACH_FILTER.unsigned_abs()))?,
+        ])?;
+        rules.insert(libc::SYS_setsockopt, vec![attach]);
         // abort() signals itself, nobody else
         let own = std::process::id().into();
         rules.insert(libc::SYS_tgkill, only_if(0, Width::Dword, Is::Eq, own)?);

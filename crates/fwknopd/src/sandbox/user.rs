@@ -9,6 +9,7 @@
 //! | nothing | yes | `fwknop` |
 //! | nothing | no | uid and gid [`UNASSIGNED`], if that is unused |
 
+use std::ffi::OsStr;
 use std::{fmt, fs, io, thread, time::Duration};
 
 use nix::unistd::{Gid, Group, Uid, User};
@@ -87,6 +88,21 @@ impl Account {
             Some(name) => Self::named(name)?.ok_or_else(|| AccountError::Unknown(name.into())),
             None => Self::named(NAME)?.map_or_else(Self::unassigned, Ok),
         }
+    }
+
+    /// As one word, for the command line of a listener; the name stays behind.
+    #[must_use]
+    pub fn to_word(&self) -> String {
+        format!("{}:{}", self.uid, self.gid)
+    }
+
+    /// The account that [`Account::to_word`] wrote, with the name it has today. Never root.
+    #[must_use]
+    pub fn from_word(word: &OsStr) -> Option<Self> {
+        let (uid, gid) = word.to_str()?.split_once(':')?;
+        let (uid, gid): (u32, u32) = (uid.parse().ok()?, gid.parse().ok()?);
+        let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+        (uid != 0 && gid != 0).then(|| Self { name: user.map(|user| user.name), uid, gid })
     }
 
     fn named(name: &str) -> Result<Option<Self>, AccountError> {

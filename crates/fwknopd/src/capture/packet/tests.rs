@@ -17,7 +17,8 @@ fn knock() -> Vec<u8> {
 
 fn listen(interface: &str, expression: &str, wanted: &Wanted) -> PacketSocket {
     let filter = Filter::compile(expression, wanted).unwrap();
-    PacketSocket::attach(open(interface).unwrap(), interface, &filter).unwrap()
+    let index = index_of(interface).unwrap();
+    PacketSocket::attach(open(interface).unwrap(), interface, index, &filter).unwrap()
 }
 
 /// A cable: what is put in at `va` comes out at `vb`.
@@ -133,7 +134,7 @@ fn hears_only_its_own_interface_even_where_the_socket_cannot_be_bound() {
     inside(|| {
         let cable = cable();
         let filter = Filter::compile("udp port 62201", &Wanted::default()).unwrap();
-        let mut unbound = PacketSocket::attach(open_at(None).unwrap(), "vb", &filter).unwrap();
+        let mut unbound = PacketSocket::attach(open_at(None).unwrap(), "vb", index_of("vb").unwrap(), &filter).unwrap();
         Plain::bind("127.0.0.1:0").unwrap().send_to(&knock(), "127.0.0.1:62201").unwrap();
         cable.send(&frame(&[8, 0], &ipv4(5, 0, 17, &udp(&knock())))).unwrap();
         assert_eq!((heard(&mut unbound).len(), unbound.heard(), unbound.ended()), (1, 1, false));
@@ -188,7 +189,7 @@ fn hears_nothing_from_before_the_filter() {
         let sender = Plain::bind("127.0.0.1:0").unwrap();
         sender.send_to(&knock(), "127.0.0.1:62201").unwrap();
         let filter = Filter::compile("udp port 62201", &Wanted::default()).unwrap();
-        let mut capture = PacketSocket::attach(socket, "lo", &filter).unwrap();
+        let mut capture = PacketSocket::attach(socket, "lo", index_of("lo").unwrap(), &filter).unwrap();
         assert!(heard(&mut capture).is_empty());
     });
 }

@@ -1,0 +1,126 @@
+//! Decides about packets.
+//!
+//! An [`Arrival`] goes in, an [`Order`] comes out, or nothing; what there is to tell is left in a list of [`Note`]s.
+//! Nothing here opens a socket, reads a clock or touches a firewall, so a test can play a whole day of traffic in a
+//! millisecond.
+//!
+//! ```text
+//! Arrival ─▶ SealedPacket ─▶ not used? ─▶ each stanza: AuthenticPacket ─▶ Plaintext ─▶ Knock ─▶ claimed ─▶ judged ─▶ Order
+//!                                                        (any arrow may end in a Refusal)
+//! ```
+//!
+//! The order of the checks is that of spec `server.md` 7; the first stanza that gets all the way to an order ends the
+//! search, and a refusal by one moves on to the next.
+
+use spa::{Decoding, Keys, SealedPacket};
+
+use crate::access::{Stanza, StanzaKeys};
+use crate::arrival::Arrival;
+use crate::clock::Moment;
+use crate::order::Order;
+use crate::policy::{Clocks, Terms};
+use crate::refusal::{Note, Refusal};
+use crate::replay::{ReplayStore, Unclaimed};
+
+/// Packets of version 3.0.0 name IPv4 addresses only; that an IPv6 address may stand in the same place is ours.
+const DECODING: Decoding = Decoding { ipv6_allow: true };
+
+/// A stanza with its keys.
+#[derive(Debug)]
+pub struct KeyedStanza {
+    /// What it allows.
+    pub stanza: Stanza,
+    /// Who is allowed it.
+    pub keys: Keys,
+    /// It was said that it has expired.
+    told_expired: bool,
+}
+
+impl KeyedStanza {
+    /// A stanza with the keys that open its packets; `None` if it has none that could open any.
+    pub fn new(stanza: Stanza, keys: StanzaKeys) -> Option<Self> {
+        Some(Self { stanza, keys: keys.symmetric?, told_expired: false })
+    }
+}
+
+/// The stanzas, the used packets, and the terms that hold for all.
+pub struct Engine<R> {
+    stanzas: Vec<KeyedStanza>,
+    replays: R,
+    terms: Terms,
+}
+
+impl<R: ReplayStore> Engine<R> {
+    /// An engine that has heard nothing yet.
+    pub fn new(stanzas: Vec<KeyedStanza>, replays: R, terms: Terms) -> Self {
+        Self { stanzas, replays, terms }
+    }
+
+    /// The used packets.
+    pub fn replays(&mut self) -> &mut R {
+        &mut self.replays
+    }
+
+    /// Decides about one packet. `notes` gets what there is to tell, in the order of the checks; where there is no
+    /// order, its last refusal is the reason.
+    pub fn hear(&mut self, arrival: &Arrival<'_>, now: &Moment, notes: &mut Vec<Note>) -> Option<Order> {
+        let packet = match spa::ingress(arrival.payload).and_then(|()| SealedPacket::parse(arrival.payload)) {
+            Ok(packet) => packet,
+            Err(why) => return refuse(notes, Refusal::NotSpa(why)),
+        };
+        if !self.stanzas.iter().any(|keyed| keyed.stanza.source.covers(arrival.source)) {
+            return refuse(notes, Refusal::NoStanza);
+        }
+        let digest = packet.replay_digest();
+        if let Some(before) = self.replays.used(&digest) {
+            return refuse(notes, Refusal::Replayed(before));
+        }
+        let clocks = Clocks { now: now.unix, booted: now.booted() };
+        let mut claimed = false;
+        for keyed in &mut self.stanzas {
+            let number = keyed.stanza.number;
+            let mut no = |why| notes.push(Note::Refused(Some(number), why));
+            if !keyed.stanza.covers(arrival) {
+                no(Refusal::Elsewhere);
+                continue;
+            }
+            notes.push(Note::Covered(number));
+            let mut no = |why| notes.push(Note::Refused(Some(number), why));
+            if keyed.stanza.has_expired(now.unix) {
+                no(Refusal::Expired { told: std::mem::replace(&mut keyed.told_expired, true) });
+                continue;
+            }
+            if packet.is_of_gpg_size() && keyed.stanza.command.is_none() {
+                no(Refusal::NoKeyOfItsKind);
+                continue;
+            }
+            let knock = match packet.open(&keyed.keys, &DECODING) {
+                Ok(knock) => knock,
+                Err(why) => {
+                    no(Refusal::Stranger(why));
+                    continue;
+                }
+            };
+            if !claimed {
+                match self.replays.claim(digest, arrival, now.unix) {
+                    Ok(()) => claimed = true,
+                    Err(Unclaimed::Replayed(before)) => return refuse(notes, Refusal::Replayed(before)),
+                    Err(Unclaimed::Unrecorded(error)) => {
+                        no(Refusal::Unrecorded(error));
+                        return None; // used up, and never granted without a record
+                    }
+                }
+            }
+            match keyed.stanza.judge(arrival, &knock, clocks, &self.terms) {
+                Ok(order) => return Some(order),
+                Err(why) => no(why),
+            }
+        }
+        None
+    }
+}
+
+fn refuse(notes: &mut Vec<Note>, why: Refusal) -> Option<Order> {
+    notes.push(Note::Refused(None, why));
+    None
+}

@@ -1,0 +1,234 @@
+//! The process that hears packets: it has the keys and no rights.
+//!
+//! It is told its policy, gives up everything it will not need, says that it is ready, and waits. Once it is handed the
+//! sockets it hears: every packet goes through the [`Engine`], every order goes out as one line. It never executes
+//! anything, opens nothing, and talks to nobody but the warden; when the warden closes its end, it finishes and goes.
+//!
+//! ```text
+//! Begin ─▶ policy, digests ─▶ confined ─▶ "ready" ─▶ Go ─▶ "hearing" ─▶ Arrival ─▶ Order … ─▶ end
+//! ```
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use spa::UnixTime;
+use thiserror::Error;
+
+use crate::arrival::Arrival;
+use crate::brief::{Brief, BriefError};
+use crate::capture::Capture;
+use crate::child::understood;
+use crate::clock::Moment;
+use crate::config;
+use crate::engine::{Engine, KeyedStanza};
+use crate::handover::Handover;
+use crate::hearing::{Hearing, HearingError};
+use crate::journal::{Level, Tally, Throttle};
+use crate::policy::Terms;
+use crate::refusal::Note;
+use crate::replay::DigestFile;
+use crate::report::{self, Report};
+use crate::sandbox::user::Account;
+use crate::sandbox::{self, Confinement};
+
+/// Packets taken from one socket before the others, and the warden, get their turn.
+const TURN: usize = 64;
+
+/// Why a listener ended before its time.
+#[derive(Debug, Error)]
+enum ListenerError {
+    #[error("the listener is started by fwknopd itself; its standard input is no hand-over")]
+    NotStartedByUs,
+    #[error("cannot read the policy")]
+    Policy(#[source] io::Error),
+    #[error(transparent)]
+    Brief(#[from] BriefError),
+    #[error("cannot read the digest file")]
+    Digests(#[source] io::Error),
+    #[error(transparent)]
+    Hearing(#[from] HearingError),
+    #[error(transparent)]
+    Sandbox(#[from] sandbox::SandboxError),
+    #[error("cannot talk to the warden")]
+    Warden(#[from] io::Error),
+}
+
+/// Runs the listener until the warden dismisses it.
+pub fn run(words: &[OsString]) -> ExitCode {
+    match listen(words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Without a warden there is nobody to tell.
+            let _ = report::log(io::stdout(), Level::Error, crate::chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn listen(words: &[OsString]) -> Result<(), ListenerError> {
+    let stdin = io::stdin();
+    let Ok(Some(Handover::Begin { policy, digests, claims })) = Handover::receive(&stdin) else {
+        return Err(ListenerError::NotStartedByUs);
+    };
+    let (account, words) = words.split_first().ok_or(ListenerError::NotStartedByUs)?;
+    let account = Account::from_word(account).ok_or(ListenerError::NotStartedByUs)?;
+    let args = understood(words);
+    let mut text = zeroize::Zeroizing::new(String::new());
+    File::from(policy).read_to_string(&mut text).map_err(ListenerError::Policy)?;
+    let brief = Brief::parse(&text, &args)?;
+    drop(text);
+    let keys = brief.keys()?;
+    let terms = Terms { max_age: brief.config.max_age.map(u64::from), test_mode: args.test };
+    let prepared = Hearing::of(&brief.config).prepare()?;
+    let mut used = DigestFile::new(digests.into(), claims.into());
+    read_digests(&mut used, &brief, &terms)?;
+    let required = brief.config.sandbox == config::Sandbox::Require;
+    let achieved = sandbox::confine(&Confinement { account: &account, required })?;
+    report::log(io::stdout(), Level::Info, format_args!("listener: {achieved}"))?;
+    Report::Ready(brief.generation.clone()).send(io::stdout())?;
+
+    let sockets = match Handover::receive(&stdin)? {
+        Some(Handover::Go(sockets)) => sockets,
+        Some(_) => return Err(ListenerError::NotStartedByUs),
+        None => return Ok(()), // not wanted after all
+    };
+    read_digests(&mut used, &brief, &terms)?; // what our predecessor has added meanwhile
+    let captures = prepared.attach(sockets)?;
+    let verbose = brief.config.verbose > 0;
+    let stanzas = brief.stanzas.into_iter().zip(keys).filter_map(|(stanza, keys)| KeyedStanza::new(stanza, keys));
+    let engine = Engine::new(stanzas.collect(), used, terms);
+    Report::Hearing.send(io::stdout())?;
+    Listener { engine, captures, throttle: Throttle::default(), verbose, limit: args.packet_limit.into(), notes: Vec::new() }
+        .hear_until_dismissed(stdin.as_fd())
+}
+
+/// Reads the digest file on, and tells what in it is no entry.
+fn read_digests(used: &mut DigestFile, brief: &Brief, terms: &Terms) -> Result<(), ListenerError> {
+    // The line has the time of reception; the packet's own may be one age later, and is good for another.
+    let floor = terms.max_age.map_or(0, |age| Moment::now().unix.0.saturating_sub(2 * age));
+    let file = brief.config.digest_file.as_deref().unwrap_or(Path::new("memory"));
+    for bad in used.read_on(UnixTime(floor)).map_err(ListenerError::Digests)? {
+        let number = bad.number;
+        report::log(
+            io::stdout(),
+            Level::Info,
+            format_args!("*Skipping invalid digest file entry in {} at line {number}.", file.display()),
+        )?;
+        report::log(io::stdout(), Level::Info, format_args!(" - {}", bad.text))?;
+    }
+    Ok(())
+}
+
+struct Listener {
+    engine: Engine<DigestFile>,
+    captures: Vec<Box<dyn Capture>>,
+    throttle: Throttle,
+    verbose: bool,
+    /// `-C`; 0 is no limit.
+    limit: u64,
+    notes: Vec<Note>,
+}
+
+impl Listener {
+    fn hear_until_dismissed(mut self, warden: BorrowedFd<'_>) -> Result<(), ListenerError> {
+        loop {
+            if self.wait(warden)? {
+                return Ok(());
+            }
+            let Self { engine, captures, throttle, verbose, notes, limit } = &mut self;
+            let mut decide = Decide { engine, throttle, verbose: *verbose, notes };
+            for capture in captures.iter_mut() {
+                for _ in 0..TURN {
+                    if *limit > 0 && capture.heard() >= *limit {
+                        break;
+                    }
+                    match capture.next() {
+                        Ok(Some(arrival)) => decide.one(&arrival)?,
+                        Ok(None) => break,
+                        Err(error) => {
+                            report::log(io::stdout(), Level::Error, format_args!("[*] Error from pcap_dispatch: {error}"))?;
+                            break;
+                        }
+                    }
+                }
+            }
+            let heard: u64 = self.captures.iter().map(|capture| capture.heard()).sum();
+            if self.limit > 0 && heard >= self.limit {
+                Report::Limit(self.limit).send(io::stdout())?;
+                return Ok(());
+            }
+            if let Some(tally) = self.throttle.turn(Moment::now().since_boot) {
+                tell_what_was_left_out(&tally)?;
+            }
+        }
+    }
+
+    /// Waits for packets, for the end of the minute in which lines were left out, or for the warden's end (`true`).
+    fn wait(&self, warden: BorrowedFd<'_>) -> io::Result<bool> {
+        let mut waited = vec![PollFd::new(&warden, PollFlags::IN)];
+        let sockets: Vec<BorrowedFd<'_>> = self.captures.iter().filter_map(|capture| capture.as_fd()).collect();
+        waited.extend(sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
+        let timeout = if self.captures.iter().any(|capture| capture.as_fd().is_none() && !capture.ended()) {
+            Some(Duration::ZERO) // a capture file never has to be waited for
+        } else {
+            self.throttle.owes_at().map(|at| at.saturating_sub(Moment::now().since_boot))
+        };
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        match poll(&mut waited, timeout.as_ref()) {
+            Ok(_) => Ok(waited.first().is_some_and(|warden| !warden.revents().is_empty())),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+/// One packet after the other: decided, sent on, told.
+struct Decide<'l> {
+    engine: &'l mut Engine<DigestFile>,
+    throttle: &'l mut Throttle,
+    verbose: bool,
+    notes: &'l mut Vec<Note>,
+}
+
+impl Decide<'_> {
+    fn one(&mut self, arrival: &Arrival<'_>) -> io::Result<()> {
+        let now = Moment::now();
+        self.notes.clear();
+        let order = self.engine.hear(arrival, &now, self.notes);
+        let of_a_key_holder = order.is_some()
+            || self.notes.iter().any(|note| matches!(note, Note::Refused(_, why) if why.is_of_a_key_holder()));
+        for note in self.notes.iter().filter(|note| note.level() > Level::Debug || self.verbose) {
+            if of_a_key_holder || self.throttle.admit(arrival.source, now.since_boot) {
+                Report::Log(note.line(arrival)).send(io::stdout())?;
+            }
+        }
+        if let Some(order) = order {
+            Report::Order(order).send(io::stdout())?;
+        }
+        if of_a_key_holder && let Err(error) = self.engine.replays().sync() {
+            report::log(io::stdout(), Level::Error, format_args!("cannot sync the digest file: {error}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn tell_what_was_left_out(tally: &Tally) -> io::Result<()> {
+    const NAMED: usize = 20;
+    for (source, lines) in tally.sources.iter().take(NAMED) {
+        let text = format_args!("{lines} log lines about packets from {source} were left out in the last minute");
+        report::log(io::stdout(), Level::Warning, text)?;
+    }
+    let others = tally.crowd + tally.sources.iter().skip(NAMED).map(|(_, lines)| lines).sum::<u64>();
+    if others > 0 {
+        let text = format_args!("{others} log lines about packets from other sources were left out in the last minute");
+        report::log(io::stdout(), Level::Warning, text)?;
+    }
+    Ok(())
+}
+

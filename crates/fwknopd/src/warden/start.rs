@@ -1,0 +1,277 @@
+//! From a command line to a warden on watch: every step that can fail comes before the first packet is heard.
+//!
+//! ```text
+//! reader ─▶ Brief ─▶ run folder ─▶ PID file ─▶ digest file, sockets ─▶ listener ready ─▶ firewall ─▶ listener hears
+//! ```
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use thiserror::Error;
+
+use super::duty::Duty;
+use super::{PATIENCE, Warden};
+use crate::access::Stanza;
+use crate::args::Args;
+use crate::brief::{Brief, BriefError};
+use crate::child::{Child, ChildError, Role};
+use crate::clock::Moment;
+use crate::config::Config;
+use crate::firewall::choose::choose;
+use crate::firewall::{Firewall, FirewallError};
+use crate::handover::Handover;
+use crate::hearing::{Hearing, HearingError};
+use crate::journal::{Journal, Level};
+use crate::ledger::Ledger;
+use crate::pidfile::{PidFile, PidFileError};
+use crate::report::Report;
+use crate::runfiles::{self, Digests, RunFilesError};
+use crate::sandbox::user::{Account, AccountError};
+use crate::sandbox::{self, SandboxError};
+
+/// What was asked for, and where we stood when it was.
+pub struct Start {
+    /// The words of the command line; a reload reads them again.
+    pub words: Vec<OsString>,
+    /// What they say.
+    pub args: Args,
+    /// The folder we were started in: relative paths start here, also at a reload.
+    pub folder: PathBuf,
+}
+
+/// Why there is no warden.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The configuration is wrong; what is wrong has been told.
+    #[error("the configuration was refused")]
+    Configuration,
+    #[error(transparent)]
+    #[allow(missing_docs)]
+    Child(#[from] ChildError),
+    #[error(transparent)]
+    #[allow(missing_docs)]
+    Brief(#[from] BriefError),
+    #[error(transparent)]
+    #[allow(missing_docs)]
+    RunFiles(#[from] RunFilesError),
+    #[error(transparent)]
+    #[allow(missing_docs)]
+    PidFile(#[from] PidFileError),
+    #[error(transparent)]
+    #[allow(missing_docs)]
+    Hearing(#[from] HearingError),
+    #[error(transparent)]
+    #[allow(missing_docs)]
+    Firewall(#[from] FirewallError),
+    #[error(transparent)]
+    #[allow(missing_docs)]
+    Account(#[from] AccountError),
+    #[error(transparent)]
+    #[allow(missing_docs)]
+    Sandbox(#[from] SandboxError),
+    /// The kernel refused something that it never refuses.
+    #[error("{doing}")]
+    System {
+        /// What we were doing.
+        doing: &'static str,
+        /// The reason.
+        source: io::Error,
+    },
+}
+
+/// A configuration that the reader has read and found good, with the end of the pipe through which its keys will come.
+pub(super) struct Read {
+    pub(super) brief: Brief,
+    keys: OwnedFd,
+    /// Writes the keys, and ends; kept so that it is waited for.
+    _reader: Child,
+}
+
+/// A listener, and the policy it was started with: its orders are measured by that policy and no other.
+pub(super) struct Listening {
+    pub(super) child: Child,
+    pub(super) config: Config,
+    stanzas: Vec<Stanza>,
+    hearing: Hearing,
+    sockets: Vec<OwnedFd>,
+}
+
+impl Listening {
+    /// The stanza with this number, counted from 1.
+    pub(super) fn stanza(&self, number: u32) -> Option<&Stanza> {
+        self.stanzas.iter().find(|stanza| stanza.number == number)
+    }
+
+    /// Hands over the sockets and waits until no packet is missed any more.
+    pub(super) fn go(&mut self, sockets: Vec<OwnedFd>, journal: &mut Journal) -> Result<(), ChildError> {
+        let handover = Handover::Go(sockets);
+        self.child.hand(&handover)?;
+        if let Handover::Go(sockets) = handover {
+            self.sockets = sockets;
+        }
+        loop {
+            match self.child.await_report(PATIENCE)? {
+                Report::Hearing => return Ok(()),
+                Report::Log(line) => journal.line(&line),
+                other => journal.write(Level::Warning, format_args!("the listener said '{other}' out of turn")),
+            }
+        }
+    }
+
+    /// The lines that say what is heard; after the last of them no packet is missed.
+    pub(super) fn say_what_is_heard(&self, journal: &mut Journal) {
+        for line in self.hearing.lines() {
+            journal.write(Level::Info, line);
+        }
+    }
+}
+
+impl Start {
+    /// Everything, up to the watch.
+    pub fn take_up(self, journal: &mut Journal) -> Result<Warden, StartError> {
+        let signals = block_signals()?;
+        let read = self.read_configuration(journal)?;
+        let config = read.brief.config.clone();
+        self.set_up_log(&config, journal);
+        runfiles::make_run_folder(&config, journal)?;
+        let pid_file = PidFile::take(&config.pid_file)?;
+        journal.write(Level::Info, "Starting fwknopd");
+        let account = Account::choose(config.listener_user.as_deref())?;
+        let digests = Digests::open(&config, self.args.rotate_digest_cache, journal)?;
+        let mut listening = self.ready_listener(read, &account, &digests, journal)?;
+        let sockets = listening.hearing.open()?;
+        let mut firewall = self.ready_firewall(&listening, journal)?;
+        let heard = sandbox::warden::reduce(firewall.as_deref().is_some_and(|firewall| firewall.name() == "iptables"))
+            .map_err(StartError::from)
+            .and_then(|()| Ok(listening.go(sockets, journal)?));
+        if let Err(error) = heard {
+            if let Some(firewall) = &mut firewall {
+                let _ = firewall.retire(); // nothing half-started is left behind; the error below is the one to tell
+            }
+            return Err(error);
+        }
+        listening.say_what_is_heard(journal);
+        let duty = Duty {
+            start: self,
+            listening,
+            account,
+            digests,
+            firewall,
+            ledger: Ledger::default(),
+            unclosed: None,
+            unmended: None,
+            _pid_file: pid_file,
+        };
+        Ok(Warden { duty, journal: std::mem::replace(journal, Journal::on_stderr(0)), signals })
+    }
+
+    /// Has the files read by a child that does nothing else.
+    pub(super) fn read_configuration(&self, journal: &mut Journal) -> Result<Read, StartError> {
+        let (keys, writing) = io::pipe().map_err(|source| StartError::System { doing: "cannot make a pipe", source })?;
+        let mut reader = Child::start(Role::Reader, &self.words, &self.folder)?;
+        reader.hand(&Handover::Keys(writing.into()))?;
+        loop {
+            match reader.await_report(PATIENCE) {
+                Ok(Report::Policy { generation: _, bytes }) => {
+                    let text = reader.await_bytes(bytes, PATIENCE)?;
+                    let brief = Brief::parse(&String::from_utf8_lossy(&text), &self.args)?;
+                    return Ok(Read { brief, keys: keys.into(), _reader: reader });
+                }
+                Ok(Report::Log(line)) => journal.line(&line),
+                Ok(other) => journal.write(Level::Warning, format_args!("the reader said '{other}' out of turn")),
+                Err(ChildError::Ended { .. }) => return Err(StartError::Configuration), // it has told why
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Starts a listener for a configuration and waits until it has understood it and given up its rights.
+    pub(super) fn ready_listener(
+        &self,
+        read: Read,
+        account: &Account,
+        digests: &Digests,
+        journal: &mut Journal,
+    ) -> Result<Listening, StartError> {
+        let Read { brief, keys, _reader } = read;
+        let system = |source| StartError::System { doing: "cannot hand over the digest file", source };
+        let words: Vec<_> = [account.to_word().into()].into_iter().chain(self.words.iter().cloned()).collect();
+        let mut child = Child::start(Role::Listener, &words, &self.folder)?;
+        let (reading, claims) = (digests.reading().map_err(system)?, digests.appending().map_err(system)?);
+        child.hand(&Handover::Begin { policy: keys, digests: reading, claims })?;
+        loop {
+            match child.await_report(PATIENCE)? {
+                Report::Ready(generation) if generation == brief.generation => break,
+                Report::Log(line) => journal.line(&line),
+                other => journal.write(Level::Warning, format_args!("the listener said '{other}' out of turn")),
+            }
+        }
+        let hearing = Hearing::of(&brief.config);
+        let Brief { config, stanzas, .. } = brief;
+        Ok(Listening { child, config, stanzas, hearing, sockets: Vec::new() })
+    }
+
+    fn ready_firewall(
+        &self,
+        listening: &Listening,
+        journal: &mut Journal,
+    ) -> Result<Option<Box<dyn Firewall>>, StartError> {
+        if self.args.test {
+            return Ok(None);
+        }
+        let chosen = choose(&listening.config.firewall())?;
+        for notice in &chosen.notices {
+            journal.line(notice);
+        }
+        let mut firewall = chosen.firewall;
+        for notice in firewall.prepare(Moment::now().unix)? {
+            journal.line(&notice);
+        }
+        Ok(Some(firewall))
+    }
+
+    /// The sockets for a successor: the same ones, if it hears the same way; else new ones.
+    pub(super) fn sockets_for(&self, present: &Listening, next: &Listening) -> Result<Vec<OwnedFd>, StartError> {
+        if !present.hearing.shares_sockets_with(&next.hearing) {
+            return Ok(next.hearing.open()?);
+        }
+        let copies: io::Result<_> = present.sockets.iter().map(OwnedFd::try_clone).collect();
+        copies.map_err(|source| StartError::System { doing: "cannot keep the sockets", source })
+    }
+
+    /// Says which changed settings are in force only after a restart.
+    pub(super) fn tell_what_needs_a_restart(&self, present: &Listening, next: &Read, journal: &mut Journal) {
+        let next = &next.brief.config;
+        for (what, same) in [
+            ("the settings of the firewall", present.config.firewall() == next.firewall()),
+            ("FWKNOP_PID_FILE", present.config.pid_file == next.pid_file),
+            ("the digest file", present.config.digest_file == next.digest_file),
+            ("LISTENER_USER", present.config.listener_user == next.listener_user),
+        ] {
+            if !same {
+                journal.write(Level::Warning, format_args!("{what} changed; the old ones stay in force until a restart"));
+            }
+        }
+    }
+
+    fn set_up_log(&self, config: &Config, journal: &mut Journal) {
+        let mut wanted = Journal::on_stderr(config.verbose);
+        if !self.args.foreground || self.args.syslog_enable {
+            wanted = wanted.with_syslog(&config.syslog);
+        }
+        *journal = wanted;
+    }
+}
+
+/// From now on signals are read, not suffered.
+fn block_signals() -> Result<SignalFd, StartError> {
+    let ours = [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1, Signal::SIGUSR2];
+    let mask: SigSet = ours.into_iter().collect();
+    mask.thread_block()
+        .and_then(|()| SignalFd::with_flags(&mask, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC))
+        .map_err(|errno| StartError::System { doing: "cannot take signals", source: errno.into() })
+}
