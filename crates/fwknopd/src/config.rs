@@ -255,3 +255,6 @@ impl Config {
         (complaints.errors() == before).then_some((raw, config))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -123,9 +123,7 @@ impl Reader<'_> {
 
     fn malformed(&mut self, path: &Path, number: u32, line: &str) {
         let name = path.display();
-        // A line that is no setting may still be half of a key.
-        let shown = line.split([' ', '\t', ':']).find(|word| !word.is_empty()).unwrap_or(line);
-        let shown = if names::find(shown).is_some_and(|name| name.secret) { shown } else { line };
+        let shown = if may_be_a_key(line) { ".." } else { line };
         let text = format!("[*] Invalid access file entry in {name} at line {number}.\n - '{shown}'");
         self.complaints.push(Complaint::error(text).of(path).hint("write a name, blanks and a value"));
     }
@@ -208,5 +206,14 @@ impl Reader<'_> {
                 Entry::Section(_) => {}
             }
         }
+    }
+}
+
+/// A line that is no setting may still be a key: one behind a misspelt name, or the rest of one that was wrapped.
+fn may_be_a_key(line: &str) -> bool {
+    let word = line.trim_start().split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default();
+    match names::find(word) {
+        Some(name) => name.secret && word != line.trim(),
+        None => line.trim().len() > 20,
     }
 }

@@ -105,8 +105,9 @@ impl StanzaKeys {
         }
         let digest = digest.or(hmac.is_some().then_some(DigestType::Sha256));
         let (key_length, hmac_length) = (length(key.as_ref()), length(hmac.as_ref()));
-        let (symmetric, gpg) = typed(key, mode, passphrase, digest.zip(hmac)).unwrap_or_else(|(name, error)| {
-            let text = format!("Warning: {name}: {error}; no packet opens access stanza source: '{}'", raw.source());
+        let (symmetric, gpg) = typed(key, mode, passphrase, digest.zip(hmac.as_ref())).unwrap_or_else(|unusable| {
+            let Unusable(name, why) = unusable;
+            let text = format!("Warning: {name}: {why}; no packet opens access stanza source: '{}'", raw.source());
             complaints.push(raw.locate(name, Complaint::warning(text)));
             (None, None)
         });
@@ -114,21 +115,24 @@ impl StanzaKeys {
     }
 }
 
-/// The keys as what they are for, or the name of one that no client can use. Then there are none: packets must not go
-/// unchecked because their HMAC key is no good.
+/// A key that no client can use: its name, and why.
+struct Unusable(&'static str, KeyError);
+
+/// The keys as what they are for. If one of them is unusable there are none: packets must not go unchecked because their
+/// HMAC key is no good.
 fn typed(
     key: Option<Bytes>,
     mode: CipherMode,
     passphrase: Option<Secret>,
-    hmac: Option<(DigestType, Bytes)>,
-) -> Result<(Option<Keys>, Option<GpgKeys>), (&'static str, KeyError)> {
+    hmac: Option<(DigestType, &Bytes)>,
+) -> Result<(Option<Keys>, Option<GpgKeys>), Unusable> {
     let hmac_key = || {
-        let made = hmac.as_ref().map(|(digest, bytes)| HmacKey::new(*digest, bytes)).transpose();
-        made.map_err(|error| ("HMAC_KEY", error))
+        let made = hmac.map(|(digest, bytes)| HmacKey::new(digest, bytes)).transpose();
+        made.map_err(|why| Unusable("HMAC_KEY", why))
     };
     let symmetric = match key {
         Some(bytes) => {
-            let cipher = CipherKey::new(&bytes).map_err(|error| ("KEY", error))?;
+            let cipher = CipherKey::new(&bytes).map_err(|why| Unusable("KEY", why))?;
             Some(Keys { cipher, mode, hmac: hmac_key()? })
         }
         None => None,

@@ -219,6 +219,23 @@ fn a_list_of_signers_that_cannot_match_lets_nobody_in() {
 }
 
 #[test]
+fn a_malformed_line_is_shown_unless_it_may_be_a_key() {
+    for (line, shown) in [
+        ("OPEN_PORTS", "OPEN_PORTS"),
+        ("  KEY", "  KEY"),
+        ("KEY;sekret", ".."),
+        ("KEY=sekret", ".."),
+        ("OPEN_PORTS=tcp/22", "OPEN_PORTS=tcp/22"),
+        ("   ", "   "),
+        ("dGhpcyBpcyBhIHdyYXBwZWQga2V5", ".."),
+    ] {
+        let (_, told) = read_one(&format!("SOURCE ANY\nKEY k\n{line}\n"));
+        let expected = format!("[*] Invalid access file entry in access.conf at line 3.\n - '{shown}'\n    ");
+        assert!(told[0].starts_with(&expected), "{told:?}");
+    }
+}
+
+#[test]
 fn a_folder_of_files_replaces_the_access_file() {
     let files = Files::new(
         "ACCESS_FOLDER @/f\n",

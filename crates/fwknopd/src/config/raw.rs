@@ -61,8 +61,8 @@ pub fn read(args: &Args, complaints: &mut Complaints) -> Option<RawConfig> {
     for file in elements(&overrides).filter(|file| !file.is_empty() && *file != main) {
         raw.read_file(Path::new(file), complaints)?;
     }
-    // The original shows the main file as its own override if -c came without -O (and reads it twice; we do not).
-    if let (Some(file), None) = (&args.config_file, &args.overrides) {
+    // The original shows the main file as its own override if -c names no other (and reads it twice; we do not).
+    if let (Some(file), "") = (&args.config_file, overrides.as_str()) {
         raw.set("OVERRIDE_CONFIG", file.clone(), None);
     }
     for (name, value) in &args.settings {
@@ -250,6 +250,18 @@ mod tests {
         assert_eq!(raw.effective("MAX_SNIFF_BYTES").unwrap(), "1500");
         assert_eq!(raw.explicit("MAX_SNIFF_BYTES"), None);
         assert_eq!(told, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_file_may_name_its_overrides() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        fs::write(path("main"), format!("OVERRIDE_CONFIG {}\nPCAP_INTF a\n", path("more"))).unwrap();
+        fs::write(path("more"), "PCAP_INTF b\n").unwrap();
+        let args = Args { config_file: Some(path("main")), ..Args::default() };
+        let raw = read(&args, &mut Complaints::new()).unwrap();
+        assert_eq!(raw.explicit("PCAP_INTF"), Some("b"));
+        assert_eq!(raw.explicit("OVERRIDE_CONFIG"), Some(path("more").as_str()));
     }
 
     #[test]
