@@ -102,6 +102,10 @@ struct Told;
 /// One command line, from its words to a packet that is on its way. Spec: client.md section 1.
 fn session(words: &[OsString], is_repetition: bool, output: &mut Output<'_>) -> Result<End, Box<dyn Error>> {
     output.set_level(0);
+    if let Some(text) = manual::subcommand(words) {
+        output.say(text.trim_end());
+        return Ok(End::Done);
+    }
     let home = std::env::var_os("HOME");
     let home = home.as_deref();
     let posixly_correct = std::env::var_os("POSIXLY_CORRECT").is_some();

@@ -1,6 +1,16 @@
-//! The usage text, from the table of settings.
+//! The usage text, the man page and the shells' completions, all from the table of settings.
 //!
-//! Every option stands in it, in chapters; none can be forgotten, since the table is what is printed. Spec: output-contract.md section 1.2.
+//! Every option stands in them, in chapters; none can be forgotten, since the table is what is printed. Page and completions are had by
+//! a first word that the original would have ignored. Spec: output-contract.md section 1.2, decisions.md (Subcommands).
+//!
+//! ```text
+//! fwknop -h      fwknop manual > fwknop.1      fwknop completions bash
+//! ```
+
+mod completions;
+mod page;
+
+use std::ffi::OsString;
 
 use crate::{
     plan::COMPATIBLE_VERSION,
@@ -31,6 +41,24 @@ pub fn usage() -> String {
     text
 }
 
+/// What a subcommand prints, if the first argument is one, spelled exactly.
+#[must_use]
+pub fn subcommand(words: &[OsString]) -> Option<String> {
+    match (words.get(1)?.to_str()?, words.get(2).and_then(|word| word.to_str())) {
+        ("manual", None) => Some(page::page()),
+        ("completions", Some(shell)) => completions::completions(shell),
+        _ => None,
+    }
+}
+
+/// What the usage text calls the value of an option, if it takes one.
+fn value_of(spelling: &Spelling) -> Option<&'static str> {
+    match spelling.gives {
+        Gives::Value(value) | Gives::Negative(value) => Some(value),
+        Gives::Fixed(_) => None,
+    }
+}
+
 const CHAPTERS: &[(Topic, &str)] = &[
     (Topic::Ask, "What to ask for"),
     (Topic::Address, "Finding the address to let in"),
@@ -49,10 +77,7 @@ const RIGHT: usize = 80;
 
 fn entry(text: &mut String, row: &Setting, spelling: &Spelling) {
     let short = spelling.short.map_or("    ".into(), |short| format!("-{short}, "));
-    let value = match spelling.gives {
-        Gives::Value(value) | Gives::Negative(value) => format!(" {value}"),
-        Gives::Fixed(_) => String::new(),
-    };
+    let value = value_of(spelling).map_or(String::new(), |value| format!(" {value}"));
     let head = format!(" {short}--{}{value}", spelling.long);
     let mut explained = spelling.help.to_owned();
     if let Some(variable) = row.variable {

@@ -167,7 +167,7 @@ impl Packet {
             .open(&self.keys, &Decoding { ipv6_allow: true })
             .map_err(|error| Library::new(OPERATION, error.fko()))?;
         let length = self.sealed.hmac().map_or(0, str::len);
-        let without_hmac = self.text().split_at_checked(self.text().len() - length);
+        let without_hmac = self.text().split_at_checked(self.text().len().saturating_sub(length));
         output.info("\nDump of the Decoded Data");
         output.info(Fields {
             knock: &knock,

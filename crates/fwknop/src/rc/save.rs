@@ -273,6 +273,8 @@ fn updated(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn saved(text: &str, answers: Option<&[bool]>) -> String {
@@ -321,6 +323,32 @@ mod tests {
     fn two_stanzas_of_one_name_become_one() {
         let text = "[home]\nACCESS tcp/80\n[x]\nKEY other\n[home]\nACCESS tcp/81\nKEY old\n";
         assert_eq!(saved(text, Some(&[true])), format!("[home]\n{ACCESS}{KEY}\n[x]\nKEY other\n[home]\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn only_settings_of_the_stanza_ever_go(
+            lines in proptest::collection::vec("\\[(home|HOME|other|default)\\]|#[ a-z]{0,5}||(KEY|HMAC_KEY|ACCESS|RAND_PORT) [a-z]{1,5}", 0..20),
+            answer in any::<bool>(),
+        ) {
+            let text = lines.join("\n");
+            let after = saved(&text, Some(&[answer; 20]));
+            let mut inside = false;
+            let stays: Vec<&str> = lines.iter().map(String::as_str).filter(|line| {
+                if line.starts_with('[') {
+                    inside = line.eq_ignore_ascii_case("[home]");
+                }
+                let is_setting = !line.is_empty() && !line.starts_with(['[', '#']);
+                !line.is_empty() && !(inside && is_setting && (answer || !line.contains("KEY")))
+            }).collect();
+            let mut found = after.lines();
+            for line in &stays {
+                prop_assert!(found.any(|found| found == *line), "{line:?} is gone or moved\n{text}\n--\n{after}");
+            }
+            prop_assert!(after.contains(ACCESS));
+            let keeps_key = stays.iter().any(|line| line.starts_with("KEY ")) && !answer;
+            prop_assert!(keeps_key || after.contains(KEY), "{after}");
+        }
     }
 
     #[test]
