@@ -22,6 +22,7 @@
 pub mod address;
 pub mod args;
 pub mod dump;
+mod errands;
 pub mod failure;
 pub mod keyfile;
 pub mod keygen;
@@ -41,7 +42,7 @@ pub mod user;
 use std::{
     error::Error,
     ffi::{OsStr, OsString},
-    io::{self, BufRead as _, BufWriter},
+    io::{self, BufWriter},
     path::Path,
     process::ExitCode,
 };
@@ -50,14 +51,10 @@ use rand_core::{CryptoRng, UnwrapErr};
 
 use crate::{
     args::CommandLine,
-    keygen::NewKeys,
     output::Output,
     passphrase::Keyboard,
-    plan::{Plan, Unfit},
-    rc::{
-        RcError, RcFile,
-        save::{self, Overwrite, Variable},
-    },
+    plan::Plan,
+    rc::{RcError, RcFile},
     settings::{Name, Settings},
 };
 
@@ -71,8 +68,10 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     loop {
         match session(&words, is_repetition, &mut output) {
             Ok(End::Done) => break ExitCode::SUCCESS,
-            // A remembered line that asks for the remembered line would never end.
-            Ok(End::Again(_)) if is_repetition => break ExitCode::FAILURE,
+            Ok(End::Again(_)) if is_repetition => {
+                output.warn("[*] The remembered command line asks for the remembered command line.");
+                break ExitCode::FAILURE;
+            }
             Ok(End::Again(remembered)) => (words, is_repetition) = (remembered, true),
             Err(failure) => {
                 let told = failure.to_string();
@@ -121,7 +120,8 @@ fn session(words: &[OsString], is_repetition: bool, output: &mut Output<'_>) -> 
     output.set_level(line.verbosity());
     refuse_without_rc(&line)?;
     if line.has(Name::ListStanzas) {
-        return list_stanzas(&line, home, output);
+        errands::list_stanzas(&line, home, output)?;
+        return Ok(End::Done);
     }
     if !line.misuse.is_empty() {
         output.say(manual::usage().trim_end_matches('\n'));
@@ -136,16 +136,21 @@ fn session(words: &[OsString], is_repetition: bool, output: &mut Output<'_>) -> 
     let plan = Plan::new(&settings, output)?;
     let mut rng = UnwrapErr(getrandom::SysRng);
     if settings.on(Name::KeyGen) {
-        return generate(&settings, &plan, rc.as_ref(), &mut rng, output);
+        errands::generate(&settings, &plan, rc.as_ref(), &mut rng, output)?;
+        return Ok(End::Done);
     }
     if settings.on(Name::SaveStanza) {
-        save_stanza(&settings, &plan, rc.as_ref(), None, output)?;
+        errands::save_stanza(&settings, &plan, rc.as_ref(), None, output)?;
     }
-    if settings.on(Name::LastCommand) || settings.on(Name::ShowLast) {
-        return recall(&settings, home, output);
+    if settings.on(Name::LastCommand) {
+        return errands::last_command(&settings, home, output).map(End::Again);
+    }
+    if settings.on(Name::ShowLast) {
+        errands::show_last(&settings, home, output)?;
+        return Ok(End::Done);
     }
     if !is_repetition {
-        remember(&settings, home, words)?;
+        errands::remember(&settings, home, words)?;
     }
     if settings.on(Name::Version) {
         output.say(manual::version());
@@ -166,13 +171,6 @@ fn refuse_without_rc(line: &CommandLine) -> Result<(), Box<dyn Error>> {
         Some((_, told)) => Err(told.into()),
         None => Ok(()),
     }
-}
-
-fn list_stanzas(line: &CommandLine, home: Option<&OsStr>, output: &mut Output<'_>) -> Result<End, Box<dyn Error>> {
-    let rc = RcFile::open_for_list(rc::locate(line, home)?)?;
-    output.say(format_args!("The following stanzas are configured in {} :", rc.path().display()));
-    rc.stanzas().for_each(|name| output.say(format_args!(" - {name}")));
-    Ok(End::Done)
 }
 
 /// All layers: the stanzas that are asked for, and the command line.
@@ -208,80 +206,6 @@ fn settings(
     match wanted {
         Some(wanted) if is_missing => Err(format!("Named configuration stanza: [{wanted}] was not found.").into()),
         _ => Ok((settings, rc)),
-    }
-}
-
-/// `--key-gen`: two new keys go where they are wanted, and nothing is sent.
-fn generate(
-    settings: &Settings,
-    plan: &Plan,
-    rc: Option<&RcFile>,
-    rng: &mut impl CryptoRng,
-    output: &mut Output<'_>,
-) -> Result<End, Box<dyn Error>> {
-    let keys = NewKeys::new(settings, plan.hmac_digest, rng)?;
-    if settings.on(Name::SaveStanza) {
-        save_stanza(settings, plan, rc, Some(&keys), output)?;
-    }
-    if let Some(path) = settings.path(Name::KeyGenFile) {
-        keys.write(path)?;
-        output.say(format_args!("[+] Wrote Rijndael and HMAC keys to: {}", path.display()));
-    } else if let (true, Some(rc)) = (settings.on(Name::SaveStanza), rc) {
-        output.say(format_args!("[+] Wrote Rijndael and HMAC keys to rc file: {}", rc.path().display()));
-    } else {
-        output.say(&*keys.lines());
-    }
-    Ok(End::Done)
-}
-
-/// `--save-rc-stanza`: what was typed goes into the rc file, asking about keys that are there.
-fn save_stanza(
-    settings: &Settings,
-    plan: &Plan,
-    rc: Option<&RcFile>,
-    keys: Option<&NewKeys>,
-    output: &mut Output<'_>,
-) -> Result<(), Box<dyn Error>> {
-    let (Some(rc), Some(typed)) = (rc, settings.top()) else {
-        return Err(Unfit::NoServer.into()); // saving without an rc file has been refused before
-    };
-    let name = settings.text(Name::Stanza).unwrap_or(plan.route.server.as_str().into());
-    let mut variables: Vec<Variable> = save::variables(typed)?;
-    if let Some(keys) = keys {
-        save::add_keys(&mut variables, keys);
-    }
-    let mut ask = |output: &mut Output<'_>, variable: &str| {
-        output.say(format_args!("Variable '{variable}' found in stanza '{name}'. Overwrite [N/y] ? "));
-        output.flush();
-        let mut answer = String::new();
-        // No answer, or none that can be read, is a no.
-        io::stdin().lock().read_line(&mut answer).is_ok() && answer.starts_with('y')
-    };
-    let ask: Option<&mut Overwrite<'_>> = if settings.on(Name::ForceStanza) { None } else { Some(&mut ask) };
-    save::save(rc.path(), &name, variables, ask, output)?;
-    Ok(())
-}
-
-/// `--last-cmd` and `--show-last`.
-fn recall(settings: &Settings, home: Option<&OsStr>, output: &mut Output<'_>) -> Result<End, Box<dyn Error>> {
-    let path = last::locate(settings, home)?;
-    let remembered = last::recall(&path, output)?;
-    let shown = String::from_utf8_lossy(&remembered);
-    if settings.on(Name::LastCommand) {
-        output.info(format_args!("Executing: {shown}\n"));
-        return Ok(End::Again(last::words(&remembered)));
-    }
-    output.say(format_args!("Last fwknop client command line: {shown}\n"));
-    Ok(End::Done)
-}
-
-fn remember(settings: &Settings, home: Option<&OsStr>, words: &[OsString]) -> Result<(), Box<dyn Error>> {
-    if settings.on(Name::NoSaveArgs) {
-        return Ok(());
-    }
-    match last::locate(settings, home) {
-        Err(last::LastError::NoHome) if settings.on(Name::Version) => Ok(()),
-        path => Ok(last::remember(&path?, words)?),
     }
 }
 

@@ -10,6 +10,7 @@
 //! [default]      ALLOW_IP source         ┘
 //! ```
 
+mod refusal;
 mod table;
 mod value;
 
