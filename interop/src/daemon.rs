@@ -115,13 +115,12 @@ impl Daemon {
     /// # Panics
     /// When it does not get ready within 10 seconds.
     pub fn start_within(lab: &Lab, setup: &Setup, within: &[&str]) -> Self {
-        let daemon = Self::launch_within(lab, setup, within);
-        let ready = eventually(Duration::from_secs(10), || READY.iter().any(|line| daemon.log().contains(line)));
-        assert!(ready, "not ready: {setup:?}\n{}", daemon.log());
+        let mut daemon = Self::launch_within(lab, setup, within);
+        assert!(daemon.ready() && daemon.runs(), "not ready: {setup:?}\n{}", daemon.log());
         daemon
     }
 
-    /// Writes the files and starts it, without waiting.
+    /// Writes the files, starts it, and waits until it is ready or has ended.
     ///
     /// # Panics
     /// When the lab's folder cannot be written.
@@ -144,13 +143,18 @@ impl Daemon {
         let mut daemon = Self { process, log, start_took: Duration::ZERO };
         // Looked at without pause, so that the figure is the daemon's and not ours.
         while start.elapsed() < Duration::from_secs(10) && daemon.runs() {
-            if READY.iter().any(|line| daemon.log().contains(line)) {
+            if daemon.ready() {
                 break;
             }
             std::thread::sleep(Duration::from_micros(200));
         }
         daemon.start_took = start.elapsed();
         daemon
+    }
+
+    fn ready(&self) -> bool {
+        let log = self.log();
+        READY.iter().any(|line| log.contains(line))
     }
 
     /// Everything it has logged so far.
