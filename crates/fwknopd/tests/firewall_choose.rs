@@ -3,8 +3,9 @@
 mod namespace;
 
 use fwknopd::firewall::choose::{Choice, choose};
-use fwknopd::firewall::{FirewallError, Level, Settings};
+use fwknopd::firewall::{FirewallError, Settings};
 use fwknopd::grant::Grant;
+use fwknopd::journal::Level;
 use namespace::{enter, has, load, now, reaches, run};
 use spa::UnixTime;
 

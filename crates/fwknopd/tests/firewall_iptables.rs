@@ -5,12 +5,15 @@ mod namespace;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use fwknopd::firewall::iptables::Iptables;
 use fwknopd::firewall::runner::Programs;
-use fwknopd::firewall::{Firewall, FirewallError, Level, Listing, Settings};
+use fwknopd::firewall::{Firewall, FirewallError, Listing, Settings};
 use fwknopd::grant::{Grant, Rule};
+use fwknopd::journal::Level;
 use namespace::{attempt, enter, has, now, reaches, run};
 use spa::UnixTime;
 
@@ -235,13 +238,30 @@ fn a_program_that_refuses_or_hangs_opens_nothing() {
 }
 
 #[test]
-fn a_thousand_grants_stand_and_end_together() {
-    let name = "a_thousand_grants_stand_and_end_together";
-    if !enter(name) || !has(name, "iptables-nft") {
+fn a_lock_that_another_program_holds_is_waited_for() {
+    let name = "a_lock_that_another_program_holds_is_waited_for";
+    if !enter(name) || !has(name, "iptables-legacy") || !has(name, "flock") {
         return;
     }
-    run("iptables-nft -P INPUT DROP");
-    let mut firewall = firewall("iptables-nft", Settings::default());
+    run("iptables-legacy -P INPUT DROP");
+    let mut firewall = firewall("iptables-legacy", Settings::default());
+    firewall.prepare(now()).unwrap();
+    let mut other = Command::new("flock").args(["/run/xtables.lock", "sleep", "1"]).spawn().unwrap();
+    sleep(Duration::from_millis(300));
+    let started = Instant::now();
+    firewall.open(&grant("127.0.0.2", "udp/7053", later(30)), now()).unwrap();
+    assert!(started.elapsed() > Duration::from_millis(400), "it has waited");
+    assert!(reaches("127.0.0.2", 7053));
+    other.wait().unwrap();
+}
+
+#[test]
+fn a_thousand_grants_stand_and_end_together() {
+    let name = "a_thousand_grants_stand_and_end_together";
+    if !enter(name) || !has(name, "iptables-legacy") {
+        return;
+    }
+    let mut firewall = firewall("iptables-legacy", Settings::default());
     firewall.prepare(now()).unwrap();
     let until = later(3000);
     let grants: Vec<Grant> =
@@ -250,7 +270,7 @@ fn a_thousand_grants_stand_and_end_together() {
         firewall.open(grant, now()).unwrap();
     }
     let all: Vec<Rule> = grants.iter().flat_map(Grant::rules).collect();
-    assert_eq!(run("iptables-nft -S FWKNOP_INPUT").matches("_exp_").count(), 1000);
+    assert_eq!(run("iptables-legacy -S FWKNOP_INPUT").matches("_exp_").count(), 1000);
     assert_eq!(firewall.close(&all, until).unwrap().len(), 1000);
-    assert_eq!(run("iptables-nft -S FWKNOP_INPUT").matches("_exp_").count(), 0);
+    assert_eq!(run("iptables-legacy -S FWKNOP_INPUT").matches("_exp_").count(), 0);
 }

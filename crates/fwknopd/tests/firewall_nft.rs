@@ -96,7 +96,8 @@ fn what_nft_shows_is_what_we_mean() {
         return;
     }
     let (mut firewall, _) = prepared(HOUSE);
-    firewall.open(&grant("10.0.0.7", "tcp/22", UnixTime(now().0 + 30)), now()).unwrap();
+    let time = now();
+    firewall.open(&grant("10.0.0.7", "tcp/22", UnixTime(time.0 + 30)), time).unwrap();
     let shown = run("nft list ruleset");
     for line in [
         "ip saddr . meta l4proto . th dport @FWKNOP_INPUT4 counter packets 0 bytes 0 accept",
@@ -122,10 +123,10 @@ fn the_kernel_ends_a_door_by_itself() {
         return;
     }
     let (mut firewall, _) = prepared(HOUSE);
-    firewall.open(&grant("127.0.0.2", "udp/7053", later(2)), now()).unwrap();
+    let (started, time) = (Instant::now(), now());
+    firewall.open(&grant("127.0.0.2", "udp/7053", UnixTime(time.0 + 2)), time).unwrap();
     assert!(reaches("127.0.0.2", 7053));
     drop(firewall); // as if killed
-    let started = Instant::now();
     while reaches("127.0.0.2", 7053) {
         assert!(started.elapsed() < Duration::from_secs(4), "never closed");
     }

@@ -17,7 +17,7 @@ use nix::libc;
 use super::iptables::Iptables;
 use super::nft::Nft;
 use super::nft::guard;
-use super::nft::place::{can_drop, is_of_iptables, survey};
+use super::nft::place::{Closed, can_drop, is_of_iptables, survey};
 use super::nft::ruleset::{INPUT, Ruleset};
 use super::nft::socket::Socket;
 use super::runner::{Command, Programs, Runner as _};
@@ -193,16 +193,15 @@ impl Findings {
 
     fn add_nft(&mut self, ruleset: &Ruleset, settings: &Settings) -> Result<(), FirewallError> {
         let survey = survey(ruleset, &settings.nft_input)?;
-        self.native = survey.places.iter().map(|place| format!("table {} {}", place.table, place.chain)).collect();
+        // Our own table of an earlier run is native to us, whoever owned it.
+        let is_own = |closed: &&Closed| closed.place.table == guard::table();
+        let own = survey.closed.iter().filter(is_own).map(|closed| &closed.place);
+        self.native = survey.places.iter().chain(own).map(ToString::to_string).collect();
+        let owned = survey.closed.iter().filter(|closed| closed.owned && !is_own(closed));
+        self.closed = owned.map(ToString::to_string).collect();
         let on_input = ruleset.chains.iter().filter(|chain| chain.hook.is_some_and(|(hook, _)| hook == INPUT));
         let of_iptables = on_input.filter(|chain| is_of_iptables(ruleset, &chain.table) && can_drop(ruleset, chain));
         self.iptables_nft = of_iptables.map(|chain| format!("table {} {}", chain.table, chain.name)).collect();
-        let (mut closed, _): (Vec<String>, Vec<String>) =
-            survey.closed.into_iter().partition(|closed| closed.contains("belongs to a process"));
-        // Our own table of an earlier run is native to us: nftables takes it over.
-        let own = format!("{} ", guard::table());
-        self.native.extend(closed.extract_if(.., |closed| closed.starts_with(&own)));
-        self.closed = closed;
         Ok(())
     }
 
@@ -228,7 +227,7 @@ impl Findings {
                     .iter()
                     .map(|(holder, chains)| format!("{} ({})", holder.name(), chains.join(", ")))
                     .collect();
-                named.extend(self.closed.iter().map(|chain| format!("table {chain}")));
+                named.extend(self.closed.iter().cloned());
                 Err(FirewallError::Unfit(format!(
                     "more than one firewall, or one that is not ours to change, drops input here: {}. An accept in \
                      one does not undo a drop in another. Set FIREWALL_EXE to the one that guards the ports",

@@ -14,16 +14,16 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use spa::UnixTime;
 
+use self::changes::Changes;
 use self::doors::Version;
-use self::message::Message;
-use self::place::Survey;
 use self::repair::{Foreign, Repair};
-use self::ruleset::{Element, Ruleset, TableId, kind};
-use self::socket::{Batch, Changes, NFTABLES, Socket};
+use self::ruleset::{Element, Ruleset, TableId};
+use self::socket::{Batch, Socket};
 use super::settings::Settings;
 use super::{Added, Firewall, FirewallError, Listing, Notice, Opened, Removed};
 use crate::grant::{Grant, Rule};
 
+pub mod changes;
 pub mod doors;
 pub mod guard;
 mod listing;
@@ -50,10 +50,8 @@ pub struct Nft {
     adopted: BTreeSet<Rule>,
     /// What others put into our chain and sets.
     foreign: Vec<Foreign>,
-    /// Said once, and again when it changes.
+    /// What was said about the ruleset, so as not to say it again at each change.
     warned: Vec<String>,
-    /// Whether our own table can have an owner.
-    owned: bool,
 }
 
 impl Nft {
@@ -66,7 +64,7 @@ impl Nft {
         let (socket, changes) = (Socket::open()?, Changes::open()?);
         let (tables, held, adopted) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let (foreign, warned) = (Vec::new(), Vec::new());
-        Ok(Self { settings, socket, changes, tables, held, adopted, foreign, warned, owned: true })
+        Ok(Self { settings, socket, changes, tables, held, adopted, foreign, warned })
     }
 
     fn chain(&self) -> String {
@@ -75,8 +73,7 @@ impl Nft {
 
     /// Whether somebody else changed something that concerns us, since we last asked.
     fn was_changed(&self) -> bool {
-        let (own, chain) = (self.socket.port(), self.chain());
-        self.changes.any(|message| concerns(message, own, &chain))
+        self.changes.concern_us(self.socket.port(), &self.settings.input.to_chain)
     }
 
     /// Looks at everything and puts right what is not; tries again when others change it meanwhile.
@@ -95,114 +92,38 @@ impl Nft {
         let chain = self.chain();
         let ruleset = Ruleset::load(&mut self.socket)?;
         let mut repair = Repair::default();
-        let guarded = !self.settings.default_drop.is_empty();
-        if guarded && (anew || !guard::stands(&ruleset, &chain, &self.settings.default_drop)) {
-            self.make_guard(&ruleset, &mut repair)?;
+        let closed = &self.settings.default_drop;
+        let guarded = !closed.is_empty();
+        let rebuild = guarded && (anew || !guard::stands(&ruleset, &chain, closed));
+        if rebuild {
+            repair.notices.extend(guard::build(&mut self.socket, &ruleset, &chain, closed)?);
         }
         let mut survey = place::survey(&ruleset, &self.settings.nft_input)?;
         if guarded {
             survey.places.retain(|place| place.table != guard::table());
+            survey.closed.retain(|closed| closed.place.table != guard::table());
         }
         repair::structure(&mut repair, &ruleset, &survey, &chain);
         self.tables = survey.places.iter().map(|place| place.table.clone()).collect();
         self.tables.extend(guarded.then(guard::table));
         let wanted = repair::strongest(self.held.union(&self.adopted));
         for table in &self.tables {
-            let held = elements(&mut self.socket, &ruleset, table, &chain)?;
-            // A table that was just made anew holds nothing, whatever it held before.
-            let fresh = guarded && *table == guard::table() && repair.remade_guard;
-            let held = if fresh { Vec::new() } else { held };
+            // Our own table holds nothing if it was built just now, whatever it held before.
+            let empty = rebuild && *table == guard::table();
+            let held = if empty { Vec::new() } else { elements(&mut self.socket, &ruleset, table, &chain)? };
             repair::contents(&mut repair, &ruleset, table, &chain, &held, &wanted, now);
         }
-        if !repair.batch.is_empty() {
-            self.socket.commit(&repair.batch)?;
-        }
+        self.socket.commit(&repair.batch)?;
         self.foreign = std::mem::take(&mut repair.foreign);
         if repair.reopened > 0 {
             let text = format!("put back {} doors that were gone from chain {chain}", repair.reopened);
             repair.notices.push(Notice::warning(text));
         }
-        repair.notices.extend(self.warnings(&survey, guarded));
+        let warnings = survey.warnings(&self.tables);
+        let news = warnings.iter().filter(|text| !self.warned.contains(text));
+        repair.notices.extend(news.map(Notice::warning));
+        self.warned = warnings;
         Ok(repair.notices)
-    }
-
-    /// Our own table, with an owner where the kernel can do that.
-    fn make_guard(&mut self, ruleset: &Ruleset, repair: &mut Repair) -> Result<(), FirewallError> {
-        let (chain, closed) = (self.chain(), self.settings.default_drop.clone());
-        if ruleset.tables.iter().any(|table| table.id == guard::table()) && !self.is_guard(ruleset) {
-            return Err(FirewallError::Unfit(
-                "there is a table inet fwknop that we did not make; rename it, or close the ports there".into(),
-            ));
-        }
-        self.take_over_guard(ruleset)?;
-        let mut batch = Batch::default();
-        guard::make(&mut batch, ruleset, &chain, &closed, self.owned);
-        if let Err(error) = self.socket.commit(&batch) {
-            if !self.owned {
-                return Err(error);
-            }
-            self.owned = false;
-            let mut plain = Batch::default();
-            guard::make(&mut plain, ruleset, &chain, &closed, false);
-            self.socket.commit(&plain)?;
-            repair.notices.push(Notice::info(format!(
-                "table fwknop can be changed by others, a reload of their rules may take it away for a moment ({error})"
-            )));
-        }
-        let ports: Vec<String> = closed.iter().map(ToString::to_string).collect();
-        let text = format!("table inet fwknop closes {} to all who have no grant", ports.join(","));
-        repair.notices.push(Notice::info(text));
-        repair.remade_guard = true;
-        Ok(())
-    }
-
-    /// Whether the table of our name is ours by its chains.
-    fn is_guard(&self, ruleset: &Ruleset) -> bool {
-        [guard::CHAIN, &self.chain()].iter().all(|chain| ruleset.has_chain(&guard::table(), chain))
-    }
-
-    /// Becomes the owner of the table that an earlier run of ours owned.
-    fn take_over_guard(&mut self, ruleset: &Ruleset) -> Result<(), FirewallError> {
-        let owned = |table: &ruleset::Table| table.id == guard::table() && table.flags & ruleset::TABLE_OWNER != 0;
-        if ruleset.tables.iter().any(owned) { self.socket.commit(&guard::take_over()) } else { Ok(()) }
-    }
-
-    /// Deletes our own table; false if there is none, or one of that name that somebody else made.
-    fn delete_guard(&mut self, ruleset: &Ruleset) -> Result<bool, FirewallError> {
-        if !self.is_guard(ruleset) {
-            return Ok(false);
-        }
-        self.take_over_guard(ruleset)?;
-        let mut batch = Batch::default();
-        guard::delete(&mut batch);
-        self.commit(&batch).map(|()| true)
-    }
-
-    /// What a person should know about this ruleset, if it is news.
-    fn warnings(&mut self, survey: &Survey, guarded: bool) -> Vec<Notice> {
-        let sees = |version: Version| self.tables.iter().any(|table| Version::of(table.family).contains(&version));
-        let blind = |family: &str| {
-            format!("no table that we work in sees {family}: no door can be opened for {family} addresses")
-        };
-        let mut texts = match (sees(Version::Four), sees(Version::Six)) {
-            (false, false) => vec![
-                "nothing drops input here, so every port is open to everybody and there is no door to open; load a \
-                 ruleset that drops, or set NFT_INPUT"
-                    .to_owned(),
-            ],
-            (true, false) => vec![blind("IPv6")],
-            (false, true) => vec![blind("IPv4")],
-            (true, true) => Vec::new(),
-        };
-        for closed in &survey.closed {
-            if !(guarded && closed.starts_with(&guard::table().to_string())) {
-                texts
-                    .push(format!("a door that we open stays shut if {closed} drops the packet: we cannot work there"));
-            }
-        }
-        let news = texts.iter().filter(|text| !self.warned.contains(text)).map(Notice::warning).collect();
-        self.warned = texts;
-        news
     }
 
     /// The tables that see this client.
@@ -238,21 +159,6 @@ impl Nft {
             self.tables_for(rule).for_each(|table| doors::close(batch, table, &chain, &rule.door));
         }
     }
-
-    /// Commits, and once more after a look if others had changed the ruleset.
-    fn commit(&mut self, batch: &Batch) -> Result<(), FirewallError> {
-        if batch.is_empty() { Ok(()) } else { self.socket.commit(batch) }
-    }
-}
-
-/// Whether a change matters to us: not our own, and not to sets of others.
-fn concerns(message: &Message<'_>, own: Option<u32>, chain: &str) -> bool {
-    const ELEMENTS: [u16; 2] = [NFTABLES | kind::NEW_ELEMENT, NFTABLES | kind::DELETE_ELEMENT];
-    if message.kind & 0xff00 != NFTABLES || Some(message.port) == own {
-        return false;
-    }
-    let ours = || message.attributes().text(2).is_some_and(|set| set.starts_with(chain));
-    message.kind <= NFTABLES | kind::DELETE_SET || ELEMENTS.contains(&message.kind) && ours()
 }
 
 /// What our sets in a table hold.
@@ -283,10 +189,11 @@ impl Firewall for Nft {
             ));
         }
         let chain = self.chain();
+        self.was_changed(); // what was told until now is in what we read next
         let ruleset = Ruleset::load(&mut self.socket)?;
         let mut sweep = Batch::default();
         let mut notices = Vec::new();
-        if self.settings.default_drop.is_empty() && self.delete_guard(&ruleset)? {
+        if self.settings.default_drop.is_empty() && guard::remove(&mut self.socket, &ruleset, &chain)? {
             notices.push(Notice::info("the table fwknop of an earlier run closes no ports any more: it is deleted"));
         }
         for table in repair::tables_with(&ruleset, &chain) {
@@ -305,11 +212,10 @@ impl Firewall for Nft {
                 self.adopted.extend(rules);
             }
         }
-        self.commit(&sweep)?;
+        self.socket.commit(&sweep)?;
         notices.extend(self.repair(now, true)?);
         let swept = self.close(&[], now)?;
         notices.extend(swept.iter().map(|rule| Notice::info(rule.to_string())));
-        self.was_changed(); // what was told until now is in what we have just read
         Ok(notices)
     }
 
@@ -324,10 +230,10 @@ impl Firewall for Nft {
                 return Err(FirewallError::NoPlace { client: grant.client, reason });
             }
         }
-        if let Err(first) = self.commit(&self.opening(grant, now)) {
+        if let Err(first) = self.socket.commit(&self.opening(grant, now)) {
             // Somebody may have reloaded the rules this very moment: look, and try once more.
             opened.notices.extend(self.repair(now, false).map_err(|_| first)?);
-            self.commit(&self.opening(grant, now))?;
+            self.socket.commit(&self.opening(grant, now))?;
         }
         for rule in grant.rules().filter(|rule| rule.until > now) {
             if self.held.insert(rule) {
@@ -351,14 +257,14 @@ impl Firewall for Nft {
         let mut batch = Batch::default();
         self.shut(ended, &mut batch);
         self.shut(&adopted, &mut batch);
-        self.commit(&batch)?;
+        self.socket.commit(&batch)?;
         let before = self.held.len() + self.adopted.len() + removed.len();
         let over: Vec<Foreign> = self.foreign.extract_if(.., |foreign| foreign.end() <= now).collect();
         for (number, foreign) in (before + 1..).zip(&over) {
             let mut batch = Batch::default();
             foreign.delete(&mut batch, &chain);
             // Gone already is as good; what is still there will be found at the next look.
-            if self.commit(&batch).is_ok() {
+            if self.socket.commit(&batch).is_ok() {
                 removed.push(Removed { number, chain: chain.clone(), end: foreign.end() });
             }
         }
@@ -370,7 +276,7 @@ impl Firewall for Nft {
         self.adopted.retain(|rule| !rules.contains(rule));
         let mut batch = Batch::default();
         self.shut(rules, &mut batch);
-        self.commit(&batch)
+        self.socket.commit(&batch)
     }
 
     fn foreign_end(&self) -> Option<UnixTime> {
@@ -402,12 +308,12 @@ impl Firewall for Nft {
         let ruleset = Ruleset::load(&mut self.socket)?;
         for table in repair::tables_with(&ruleset, &chain) {
             if table == guard::table() {
-                self.delete_guard(&ruleset)?;
+                guard::remove(&mut self.socket, &ruleset, &chain)?;
             } else {
                 repair::remove(&mut batch, &ruleset, &table, &chain);
             }
         }
-        self.commit(&batch)
+        self.socket.commit(&batch)
     }
 
     fn retire(&mut self) -> Result<(), FirewallError> {
@@ -427,6 +333,6 @@ impl Firewall for Nft {
         }
         self.held.clear();
         self.adopted.clear();
-        self.commit(&batch)
+        self.socket.commit(&batch)
     }
 }

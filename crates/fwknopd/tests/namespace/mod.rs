@@ -1,7 +1,8 @@
 //! A network namespace for each test: a machine of its own, with a firewall of its own, that vanishes.
 //!
-//! A test calls [`enter`] first. Outside, that runs the same test once more under `unshare -n` and
-//! reports how it went; inside, it says yes. So nothing here can touch the firewall of this machine.
+//! A test calls [`enter`] first. Outside, that runs the same test once more under `unshare -n -m` and
+//! reports how it went; inside, it says yes. So nothing here can touch the firewall of this machine, nor wait for it:
+//! `/run`, where the lock of iptables is, is a new one as well.
 #![allow(dead_code)] // each test binary uses its own part of it
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -16,15 +17,16 @@ const INSIDE: &str = "FWKNOP_TEST_NAMESPACE";
 pub(crate) fn enter(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         run("ip link set lo up");
+        run("mount -t tmpfs none /run"); // the lock file of iptables-legacy is there
         return true;
     }
-    let possible = Command::new("unshare").args(["-n", "true"]).output();
+    let possible = Command::new("unshare").args(["-n", "-m", "true"]).output();
     if !possible.is_ok_and(|output| output.status.success()) {
         skip(test, "no network namespace can be made here (it takes root and unshare)");
         return false;
     }
     let status = Command::new("unshare")
-        .arg("-n")
+        .args(["-n", "-m"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")

@@ -12,10 +12,11 @@
 use spa::PortSpec;
 
 use super::super::settings::Family;
+use super::super::{FirewallError, Notice};
 use super::doors::{JUMP, Version, add_rule, equal, make_chain, make_rule, make_set, meta, other, payload, verdict};
 use super::message::{Attributes, flag};
-use super::ruleset::{INPUT, Ruleset, TABLE_OWNER, TableId, kind};
-use super::socket::Batch;
+use super::ruleset::{INPUT, Ruleset, TABLE_OWNER, Table, TableId, kind};
+use super::socket::{Batch, Socket};
 
 /// The base chain of the table.
 pub const CHAIN: &str = "input";
@@ -35,16 +36,70 @@ pub fn stands(ruleset: &Ruleset, chain: &str, closed: &[PortSpec]) -> bool {
     ruleset.has_chain(&table, chain) && ruleset.rules_of(&table, CHAIN).count() == 3 + closed.len()
 }
 
-/// Says that we are its owner now; nothing else changes.
-pub fn take_over() -> Batch {
-    let mut batch = Batch::default();
-    make_table(&mut batch, true);
-    batch
+/// Whether the table of our name is ours, by its chains.
+pub fn is_ours(ruleset: &Ruleset, chain: &str) -> bool {
+    [CHAIN, chain].iter().all(|chain| ruleset.has_chain(&table(), chain))
 }
 
-/// Makes it anew, in one step, so that no packet comes through in between.
-pub fn make(batch: &mut Batch, ruleset: &Ruleset, chain: &str, closed: &[PortSpec], owned: bool) {
-    let table = table();
+/// Makes it anew, with an owner if the kernel can do that, and says what it did.
+///
+/// # Errors
+///
+/// When there is a table of this name that is not ours, or it belongs to another process of ours.
+pub fn build(
+    socket: &mut Socket,
+    ruleset: &Ruleset,
+    chain: &str,
+    closed: &[PortSpec],
+) -> Result<Vec<Notice>, FirewallError> {
+    if ruleset.tables.iter().any(|found| found.id == table()) && !is_ours(ruleset, chain) {
+        return Err(FirewallError::Unfit(
+            "there is a table inet fwknop that we did not make; rename it, or close the ports there".into(),
+        ));
+    }
+    take_over(socket, ruleset)?;
+    let mut notices = Vec::new();
+    if let Err(error) = socket.commit(&making(ruleset, chain, closed, true)) {
+        socket.commit(&making(ruleset, chain, closed, false))?;
+        notices.push(Notice::info(format!(
+            "table fwknop can be changed by others: a reload of their rules may take it away for a moment ({error})"
+        )));
+    }
+    let ports: Vec<String> = closed.iter().map(ToString::to_string).collect();
+    notices.push(Notice::info(format!("table inet fwknop closes {} to all who have no grant", ports.join(","))));
+    Ok(notices)
+}
+
+/// Takes it away; false if there is none of ours.
+///
+/// # Errors
+///
+/// When it belongs to another process of ours.
+pub fn remove(socket: &mut Socket, ruleset: &Ruleset, chain: &str) -> Result<bool, FirewallError> {
+    if !is_ours(ruleset, chain) {
+        return Ok(false);
+    }
+    take_over(socket, ruleset)?;
+    let mut batch = Batch::default();
+    delete(&mut batch);
+    socket.commit(&batch).map(|()| true)
+}
+
+/// Becomes the owner of the table that an earlier run of ours owned.
+fn take_over(socket: &mut Socket, ruleset: &Ruleset) -> Result<(), FirewallError> {
+    let own = socket.port();
+    let by_another = |found: &Table| found.id == table() && found.flags & TABLE_OWNER != 0 && found.owner != own;
+    let mut batch = Batch::default();
+    if ruleset.tables.iter().any(by_another) {
+        make_table(&mut batch, true);
+    }
+    socket.commit(&batch)
+}
+
+/// The changes that make it anew, all in one step, so that no packet comes through in between.
+fn making(ruleset: &Ruleset, chain: &str, closed: &[PortSpec], owned: bool) -> Batch {
+    let (table, mut all) = (table(), Batch::default());
+    let batch = &mut all;
     if ruleset.tables.iter().any(|found| found.id == table) {
         delete(batch);
     }
@@ -62,10 +117,10 @@ pub fn make(batch: &mut Batch, ruleset: &Ruleset, chain: &str, closed: &[PortSpe
     for steps in rules {
         add_rule(batch, &table, CHAIN, flag::APPEND, &steps, "making the rules of table fwknop".into());
     }
+    all
 }
 
-/// Takes it away.
-pub fn delete(batch: &mut Batch) {
+fn delete(batch: &mut Batch) {
     let TableId { family, name } = table();
     let body = Attributes::new().text(1, &name);
     batch.push(kind::DELETE_TABLE, 0, family.number(), body, "deleting table fwknop");

@@ -220,6 +220,14 @@ mod tests {
         assert_eq!(bytes[..8], [7, 0, 1, 0, b'a', b'b', 0, 0].map(|byte: u8| byte), "on little endian machines");
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_to_an_end(bytes: Vec<u8>) {
+            let attributes = |message: Message<'_>| message.attributes().count();
+            proptest::prop_assert!(Messages(&bytes).map(attributes).sum::<usize>() <= bytes.len());
+        }
+    }
+
     #[test]
     fn cut_or_lying_lengths_end_the_reading() {
         let mut bytes = Vec::new();

@@ -9,11 +9,13 @@
 //! A packet must pass *every* base chain of the hook, and an accept in one does not undo a drop in another:
 //! so each that can drop gets the jump. Never in tables of iptables-nft (`iptables-save` would print our
 //! set look-up as a rule that lets everybody in) nor in tables that belong to a process.
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
 
 use super::super::FirewallError;
 use super::super::settings::{Family, NftInput};
-use super::ruleset::{Chain, INPUT, Ruleset, Step, TABLE_OWNER, TableId, Verdict};
+use super::doors::Version;
+use super::ruleset::{Chain, INPUT, Rule, Ruleset, Step, TABLE_OWNER, TableId, Verdict};
 
 /// A base chain that gets the jump.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,13 +26,63 @@ pub struct Place {
     pub chain: String,
 }
 
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "table {} {}", self.table, self.chain)
+    }
+}
+
+/// A base chain that can drop and is not ours to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// Which.
+    pub place: Place,
+    /// Whether a process owns its table; if not, iptables-nft made it.
+    pub owned: bool,
+}
+
+impl fmt::Display for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let why = if self.owned { OWNED } else { OF_IPTABLES };
+        write!(f, "{} ({why})", self.place)
+    }
+}
+
+const OWNED: &str = "this table belongs to a process";
+const OF_IPTABLES: &str = "this table was made by iptables-nft";
+
 /// What was found on the input hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Survey {
     /// Where the jumps go.
     pub places: Vec<Place>,
-    /// Base chains that can drop but are not ours to change, each with the reason.
-    pub closed: Vec<String>,
+    /// Base chains that can drop but are not ours to change.
+    pub closed: Vec<Closed>,
+}
+
+impl Survey {
+    /// What a person should know about a ruleset in which our doors are in `tables`.
+    pub fn warnings(&self, tables: &BTreeSet<TableId>) -> Vec<String> {
+        let sees =
+            |version: Version| tables.clone().into_iter().any(|table| Version::of(table.family).contains(&version));
+        let blind = |family: &str| {
+            format!("no table that we work in sees {family}: no door can be opened for {family} addresses")
+        };
+        let mut texts = match (sees(Version::Four), sees(Version::Six)) {
+            (false, false) => vec![
+                "nothing drops input here, so every port is open to everybody and there is no door to open; load a \
+                 ruleset that drops, or set NFT_INPUT"
+                    .to_owned(),
+            ],
+            (true, false) => vec![blind("IPv6")],
+            (false, true) => vec![blind("IPv4")],
+            (true, true) => Vec::new(),
+        };
+        let elsewhere =
+            |closed: &Closed| format!("what {closed} drops stays shut, whatever we open: we cannot work there");
+        texts.extend(self.closed.iter().map(elsewhere));
+        texts
+    }
 }
 
 /// Finds the places: those that the settings name, or all that can drop.
@@ -52,30 +104,21 @@ pub fn survey(ruleset: &Ruleset, named: &[NftInput]) -> Result<Survey, FirewallE
         if !wanted {
             continue;
         }
-        match off_limits(ruleset, table) {
-            None => survey.places.push(Place { table: table.clone(), chain: chain.name.clone() }),
-            Some(why) if named.is_empty() => survey.closed.push(format!("{table} {} ({why})", chain.name)),
-            Some(why) => {
-                return Err(FirewallError::Unfit(format!(
-                    "NFT_INPUT names {table} {}, but {why}; name a chain of your own table",
-                    chain.name
-                )));
-            }
+        let place = Place { table: table.clone(), chain: chain.name.clone() };
+        let flags = ruleset.tables.iter().find(|found| found.id == *table).map_or(0, |table| table.flags);
+        let owned = flags & TABLE_OWNER != 0;
+        if !owned && !is_of_iptables(ruleset, table) {
+            survey.places.push(place);
+        } else if named.is_empty() {
+            survey.closed.push(Closed { place, owned });
+        } else {
+            return Err(FirewallError::Unfit(format!(
+                "NFT_INPUT names {}, where we cannot work; name a chain of a table of your own",
+                Closed { place, owned }
+            )));
         }
     }
     Ok(survey)
-}
-
-/// Why we must keep out of a table.
-fn off_limits(ruleset: &Ruleset, table: &TableId) -> Option<&'static str> {
-    let flags = ruleset.tables.iter().find(|found| found.id == *table).map_or(0, |table| table.flags);
-    if flags & TABLE_OWNER != 0 {
-        Some("this table belongs to a process")
-    } else if is_of_iptables(ruleset, table) {
-        Some("this table was made by iptables-nft")
-    } else {
-        None
-    }
 }
 
 /// Whether iptables-nft made a table: its names are fixed, it counts in every rule, and makes no sets.
@@ -83,7 +126,7 @@ pub fn is_of_iptables(ruleset: &Ruleset, table: &TableId) -> bool {
     const TABLES: [&str; 5] = ["filter", "nat", "mangle", "raw", "security"];
     const CHAINS: [&str; 5] = ["INPUT", "FORWARD", "OUTPUT", "PREROUTING", "POSTROUTING"];
     let base = |chain: &&Chain| chain.table == *table && chain.hook.is_some();
-    let counts = |rule: &super::ruleset::Rule| rule.steps.contains(&Step::Other("counter".into()));
+    let counts = |rule: &Rule| rule.steps.contains(&Step::Other("counter".into()));
     table.family != Family::Inet
         && TABLES.contains(&table.name.as_str())
         && ruleset.chains.iter().filter(base).all(|chain| CHAINS.contains(&chain.name.as_str()))
@@ -110,7 +153,7 @@ pub fn can_drop(ruleset: &Ruleset, base: &Chain) -> bool {
     base.drops
 }
 
-fn verdicts(ruleset: &Ruleset, rule: &super::ruleset::Rule) -> Vec<Verdict> {
+fn verdicts(ruleset: &Ruleset, rule: &Rule) -> Vec<Verdict> {
     let of_step = |step: &Step| match step {
         Step::Verdict(verdict) => vec![verdict.clone()],
         Step::Lookup(set) => ruleset.set(&rule.table, set).map(|set| set.verdicts.clone()).unwrap_or_default(),
@@ -122,7 +165,7 @@ fn verdicts(ruleset: &Ruleset, rule: &super::ruleset::Rule) -> Vec<Verdict> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ruleset::{Rule, Set, Table};
+    use super::super::ruleset::{Set, Table};
     use super::*;
 
     fn id(family: Family, name: &str) -> TableId {
@@ -138,7 +181,7 @@ mod tests {
     }
 
     fn ruleset(table: &TableId, flags: u32, chains: Vec<Chain>, rules: Vec<Rule>) -> Ruleset {
-        Ruleset { tables: vec![Table { id: table.clone(), flags }], chains, rules, sets: Vec::new() }
+        Ruleset { tables: vec![Table { id: table.clone(), flags, owner: None }], chains, rules, sets: Vec::new() }
     }
 
     fn jump(chain: &str) -> Step {
@@ -173,14 +216,14 @@ mod tests {
         let counter = Step::Other("counter".into());
         let ours = id(Family::Ip, "filter");
         let theirs = ruleset(&ours, 0, vec![base(&ours, "INPUT", true)], vec![rule(&ours, "INPUT", &[counter])]);
-        assert!(survey(&theirs, &[]).unwrap().closed[0].contains("iptables-nft"));
+        assert!(survey(&theirs, &[]).unwrap().closed[0].to_string().contains("iptables-nft"));
         let named = NftInput { family: Family::Ip, table: "filter".into(), chain: "INPUT".into() };
         assert!(survey(&theirs, &[named]).is_err(), "not even by name");
         let native = ruleset(&ours, 0, vec![base(&ours, "INPUT", true)], vec![rule(&ours, "INPUT", &[jump("x")])]);
         assert_eq!(survey(&native, &[]).unwrap().places.len(), 1, "iptables-nft counts in every rule");
         let owned = id(Family::Inet, "filter");
         let owned = ruleset(&owned, TABLE_OWNER, vec![base(&owned, "input", true)], vec![]);
-        assert!(survey(&owned, &[]).unwrap().closed[0].contains("belongs to a process"));
+        assert!(survey(&owned, &[]).unwrap().closed[0].to_string().contains("belongs to a process"));
     }
 
     #[test]

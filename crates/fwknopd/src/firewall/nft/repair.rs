@@ -11,7 +11,7 @@ use spa::UnixTime;
 use super::super::Notice;
 use super::doors::{self, SET_TIMEOUT, Version};
 use super::place::Survey;
-use super::ruleset::{Element, Ruleset, Set, TableId};
+use super::ruleset::{self, Element, Ruleset, Set, Step, TableId, Verdict};
 use super::socket::Batch;
 use crate::grant::{Door, Rule, end_in_comment};
 
@@ -68,8 +68,6 @@ pub struct Repair {
     pub foreign: Vec<Foreign>,
     /// How many doors had to be opened again.
     pub reopened: usize,
-    /// Whether our own table was made anew, and is empty.
-    pub remade_guard: bool,
 }
 
 /// For each door the longest time it shall be open.
@@ -157,9 +155,8 @@ pub fn contents(
             repair.foreign.push(Foreign::Element { table: table.clone(), rule });
         }
     }
-    let ours = |rule: &&super::ruleset::Rule| {
-        Version::of(table.family).iter().any(|version| rule.accepts(&version.set(chain)))
-    };
+    let ours =
+        |rule: &&ruleset::Rule| Version::of(table.family).iter().any(|version| rule.accepts(&version.set(chain)));
     for rule in ruleset.rules_of(table, chain).filter(|rule| !ours(rule)) {
         if let Some(end) = rule.comment.as_deref().and_then(end_in_comment) {
             repair.foreign.push(Foreign::Rule { table: table.clone(), handle: rule.handle, end });
@@ -188,9 +185,8 @@ pub fn remove(batch: &mut Batch, ruleset: &Ruleset, table: &TableId, chain: &str
 
 /// Whether a rule that is not ours leads to our chain: with conditions, or from a map.
 fn is_used_by_others(ruleset: &Ruleset, table: &TableId, chain: &str) -> bool {
-    use super::ruleset::{Step, Verdict};
     let leads = |verdict: &Verdict| *verdict == Verdict::Jump(chain.into());
-    let by_rule = |rule: &super::ruleset::Rule| {
+    let by_rule = |rule: &ruleset::Rule| {
         let here = |step: &Step| matches!(step, Step::Verdict(verdict) if leads(verdict));
         rule.table == *table && !rule.is_plain_jump(chain) && rule.steps.iter().any(here)
     };
@@ -204,4 +200,123 @@ pub fn tables_with(ruleset: &Ruleset, chain: &str) -> BTreeSet<TableId> {
     let is_ours = |set: &&Set| Version::of(set.table.family).iter().any(|version| version.set(chain) == set.name);
     let sets = ruleset.sets.iter().filter(is_ours).map(|set| &set.table);
     chains.chain(sets).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::place::Place;
+    use super::super::ruleset::Chain;
+    use super::*;
+    use crate::firewall::settings::Family;
+
+    const CHAIN: &str = "K";
+
+    fn table() -> TableId {
+        TableId { family: Family::Ip, name: "filter".into() }
+    }
+
+    fn survey() -> Survey {
+        Survey { places: vec![Place { table: table(), chain: "input".into() }], closed: Vec::new() }
+    }
+
+    fn rule(chain: &str, handle: u64, steps: Vec<Step>) -> ruleset::Rule {
+        ruleset::Rule { table: table(), chain: chain.into(), handle, steps, comment: None }
+    }
+
+    fn jump(handle: u64) -> ruleset::Rule {
+        rule("input", handle, vec![Step::Verdict(Verdict::Jump(CHAIN.into()))])
+    }
+
+    /// A ruleset in which everything of ours stands.
+    fn whole() -> Ruleset {
+        let chain = Chain { table: table(), name: CHAIN.into(), hook: None, sort: String::new(), drops: false };
+        let (flags, key_type) = (SET_TIMEOUT, Version::Four.key_type());
+        let set = Set { table: table(), name: "K4".into(), flags, key_type, verdicts: Vec::new() };
+        let accept = rule(CHAIN, 2, vec![Step::Lookup("K4".into()), Step::Verdict(Verdict::Accept)]);
+        Ruleset { tables: Vec::new(), chains: vec![chain], rules: vec![jump(1), accept], sets: vec![set] }
+    }
+
+    fn changes(ruleset: &Ruleset) -> Vec<String> {
+        let mut repair = Repair::default();
+        structure(&mut repair, ruleset, &survey(), CHAIN);
+        repair.batch.doings().map(String::from).collect()
+    }
+
+    #[test]
+    fn nothing_is_changed_where_everything_stands() {
+        assert_eq!(changes(&whole()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_missing_is_made_in_the_order_in_which_it_is_needed() {
+        let all = [
+            "making chain K in table ip filter",
+            "making set K4 in table ip filter",
+            "making the rule of K in table ip filter",
+            "making the jump from input to K in table ip filter",
+        ];
+        assert_eq!(changes(&Ruleset::default()), all);
+        let without = |take: fn(&mut Ruleset)| {
+            let mut ruleset = whole();
+            take(&mut ruleset);
+            changes(&ruleset)
+        };
+        assert_eq!(without(|ruleset| drop(ruleset.rules.remove(0))), all[3..]);
+        assert_eq!(without(|ruleset| drop(ruleset.rules.remove(1))), all[2..3]);
+    }
+
+    #[test]
+    fn a_second_jump_goes_and_a_set_of_another_shape_is_replaced() {
+        let mut ruleset = whole();
+        ruleset.rules.push(jump(9));
+        assert_eq!(changes(&ruleset), ["deleting rules of input in table ip filter"]);
+        let mut ruleset = whole();
+        ruleset.sets[0].flags = 0;
+        assert_eq!(changes(&ruleset).len(), 4 + 4, "everything goes, everything comes");
+    }
+
+    fn element(left: u64, mark: u64) -> Element {
+        let key = vec![10, 0, 0, 1, 6, 0, 0, 0, 0, 22, 0, 0];
+        Element { key, left: Some(left), comment: Some(format!("_exp_{mark}")) }
+    }
+
+    #[test]
+    fn doors_are_opened_again_only_if_they_are_gone_or_have_the_wrong_time_left() {
+        let door = doors::door(&element(0, 0).key).unwrap();
+        let wanted = BTreeMap::from([(door, UnixTime(130))]);
+        let reopened = |held: &[Element], now| {
+            let mut repair = Repair::default();
+            contents(&mut repair, &whole(), &table(), CHAIN, held, &wanted, UnixTime(now));
+            repair.reopened
+        };
+        assert_eq!(reopened(&[], 100), 1, "gone");
+        assert_eq!(reopened(&[element(29_500, 130)], 100), 0, "there");
+        assert_eq!(reopened(&[element(90_000, 130)], 100), 1, "restored with too much time");
+        assert_eq!(reopened(&[], 130), 0, "over");
+    }
+
+    #[test]
+    fn what_others_put_in_is_known_by_its_mark_and_gets_no_more_time_than_that() {
+        let found = |element: Element| {
+            let mut repair = Repair::default();
+            contents(&mut repair, &whole(), &table(), CHAIN, &[element], &BTreeMap::new(), UnixTime(100));
+            (repair.foreign.iter().map(|foreign| foreign.end().0).collect::<Vec<_>>(), repair.batch.doings().count())
+        };
+        assert_eq!(found(element(30_000, 130)), (vec![130], 0));
+        assert_eq!(found(element(90_000, 130)), (vec![130], 3), "add, delete, add");
+        assert_eq!(found(Element { comment: None, ..element(30_000, 0) }), (vec![], 0), "no mark, not our business");
+    }
+
+    #[test]
+    fn a_chain_that_an_administrator_jumps_to_with_conditions_is_emptied_but_stays() {
+        let mut ruleset = whole();
+        let conditional = vec![Step::Other("meta".into()), Step::Verdict(Verdict::Jump(CHAIN.into()))];
+        let mut batch = Batch::default();
+        remove(&mut batch, &ruleset, &table(), CHAIN);
+        assert!(batch.doings().any(|doing| doing.starts_with("deleting chain")));
+        ruleset.rules.push(rule("input", 5, conditional));
+        let mut batch = Batch::default();
+        remove(&mut batch, &ruleset, &table(), CHAIN);
+        assert!(!batch.doings().any(|doing| doing.starts_with("deleting chain")));
+    }
 }

@@ -72,6 +72,8 @@ pub struct Table {
     pub id: TableId,
     /// Its flags.
     pub flags: u32,
+    /// The number of the socket that owns it; 0 if its owner is gone.
+    pub owner: Option<u32>,
 }
 
 /// A chain.
@@ -261,7 +263,8 @@ fn table_id(message: &Message<'_>) -> Option<TableId> {
 }
 
 fn table(message: &Message<'_>) -> Option<Table> {
-    Some(Table { id: table_id(message)?, flags: message.attributes().u32(2).unwrap_or_default() })
+    let fields = message.attributes();
+    Some(Table { id: table_id(message)?, flags: fields.u32(2).unwrap_or_default(), owner: fields.u32(7) })
 }
 
 fn chain(message: &Message<'_>) -> Option<Chain> {
@@ -351,6 +354,15 @@ mod tests {
         assert_eq!(comment(Some(&[7, 1, 9, 0, 2, b'x', 0])), Some("x".into()));
         for broken in [&[][..], &[0], &[0, 9, b'x'], &[7, 0]] {
             assert_eq!(comment(Some(broken)), None);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let message = Message { kind: 0, flags: 0, sequence: 0, port: 0, body: &bytes };
+            let _ = (table(&message), chain(&message), rule(&message), set(&message), comment(Some(&bytes)));
+            elements(&message).for_each(|element| drop(verdict(element)));
         }
     }
 

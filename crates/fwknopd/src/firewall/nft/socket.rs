@@ -8,7 +8,7 @@
 //! The kernel works a message off while we send it, so answers are there when we look: nothing here
 //! blocks. Whoever sends needs CAP_NET_ADMIN at that moment.
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use nix::libc;
 use nix::sys::socket::setsockopt;
@@ -33,8 +33,6 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 /// The resource of a batch: nftables, in network byte order.
 const BATCH_HEAD: [u8; 4] = [0, 0, 0, 10];
-/// The group that hears of every change.
-const CHANGES: u32 = 1 << 6;
 /// How often a dump is tried again because the ruleset changed meanwhile.
 const DUMP_TRIES: usize = 20;
 
@@ -63,6 +61,11 @@ impl Batch {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
+    }
+
+    /// What it does, in words.
+    pub fn doings(&self) -> impl Iterator<Item = &str> {
+        self.changes.iter().map(|change| change.doing.as_str())
     }
 }
 
@@ -95,6 +98,9 @@ impl Socket {
     ///
     /// The first change that was refused, with the kernel's reason.
     pub fn commit(&mut self, batch: &Batch) -> Result<(), FirewallError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
         let mut bytes = Vec::new();
         let begin = self.next();
         write(&mut bytes, BATCH_BEGIN, flag::REQUEST, begin, BATCH_HEAD, &[]);
@@ -216,42 +222,8 @@ impl Socket {
     }
 }
 
-/// Hears of every change of the ruleset, whoever makes it.
-#[derive(Debug)]
-pub struct Changes(OwnedFd);
-
-impl Changes {
-    /// Begins to listen.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel does not let us.
-    pub fn open() -> Result<Self, FirewallError> {
-        connect(CHANGES).map(Self).map_err(FirewallError::Socket)
-    }
-
-    /// Takes everything that was told, and says whether any of it matters by `concerns`. If we did not
-    /// listen fast enough and something was lost, it does.
-    pub fn any(&self, concerns: impl Fn(&Message<'_>) -> bool) -> bool {
-        let mut any = false;
-        loop {
-            match receive(&self.0) {
-                Ok(Some(datagram)) => any |= Messages(&datagram).any(|message| concerns(&message)),
-                Ok(None) => return any,
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => any = true,
-                Err(_) => return true,
-            }
-        }
-    }
-}
-
-impl AsFd for Changes {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-fn connect(groups: u32) -> io::Result<OwnedFd> {
+/// A socket that hears these groups.
+pub(super) fn connect(groups: u32) -> io::Result<OwnedFd> {
     let line = rustix::net::socket_with(
         AddressFamily::NETLINK,
         SocketType::RAW,
@@ -268,7 +240,7 @@ fn connect(groups: u32) -> io::Result<OwnedFd> {
 }
 
 /// One datagram, if one is there.
-fn receive(line: &OwnedFd) -> io::Result<Option<Vec<u8>>> {
+pub(super) fn receive(line: &OwnedFd) -> io::Result<Option<Vec<u8>>> {
     let mut datagram = vec![0; 65536];
     loop {
         match rustix::net::recv(line, datagram.as_mut_slice(), RecvFlags::empty()) {
