@@ -169,7 +169,20 @@ fn trimmed(name: Name, value: &OsStr) -> &OsStr {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_words_make_it_panic(words in proptest::collection::vec("-[a-zA-Z]{0,3}|--[a-z-]{0,14}(=.{0,6})?|.{0,9}|-?[0-9]{0,25}[mhd]?", 0..9)) {
+            let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+            let line = CommandLine::parse(words.clone(), false);
+            let _read_or_refused = line.layer();
+            let kept = CommandLine::without_keys(&words);
+            prop_assert!(kept.len() <= words.len());
+        }
+    }
 
     fn read(words: &str) -> Result<Layer, String> {
         let line = CommandLine::parse(words.split_whitespace().map(Into::into), false);

@@ -220,7 +220,16 @@ const INITIAL: &str = include_str!("rc/initial.fwknoprc");
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn no_text_makes_it_panic(lines in proptest::collection::vec("\\[[a-z]{0,3}\\]?|[A-Z_]{0,12}:?[ \t=]{0,3}[-!-~]{0,9}.{0,3}|(TIME_OFFSET|FW_TIMEOUT|ALLOW_IP|VERBOSE) [-0-9.:a-f]{0,12}", 0..9)) {
+            let _read_or_refused = read(&format!("[default]\n{}", lines.join("\n")), "default");
+        }
+    }
 
     fn read(text: &str, stanza: &str) -> Result<Option<Layer>, RcError> {
         let rc = RcFile { path: "rc".into(), text: SecretBytes::new(text.as_bytes().to_vec()) };
