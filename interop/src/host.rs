@@ -12,6 +12,14 @@ use std::process::{Child, Command, Output, Stdio};
 
 use nix::sched::{CloneFlags, setns};
 
+/// What a program on a host finds in other places than the machine has them. `$1` is the host's folder.
+const FURNISH: &str = r#"
+set -e; host=$1; shift
+mount --bind "$host/run" /run
+[ ! -d /etc/fwknop ] || mount --bind "$host/etc" /etc/fwknop
+for file in passwd group; do [ ! -e "$host/$file" ] || mount --bind "$host/$file" "/etc/$file"; done
+exec "$@""#;
+
 /// One host of a lab.
 #[derive(Clone, Debug)]
 pub struct Host {
@@ -72,15 +80,35 @@ impl Host {
         self.folder.join("etc")
     }
 
+    /// Gives the host an account `fwknop`, as a package would. Its number is for this lab only, so that servers
+    /// of labs that exist at the same time are strangers to each other.
+    pub(crate) fn add_account(&self, id: u32) -> io::Result<()> {
+        for (file, line) in
+            [("passwd", format!("fwknop:x:{id}:{id}::/:/usr/sbin/nologin\n")), ("group", format!("fwknop:x:{id}:\n"))]
+        {
+            let machines = fs::read_to_string(Path::new("/etc").join(file))?;
+            let others: String =
+                machines.lines().filter(|line| !line.starts_with("fwknop:")).flat_map(|line| [line, "\n"]).collect();
+            fs::write(self.folder.join(file), others + &line)?;
+        }
+        Ok(())
+    }
+
+    /// Takes that account away: this host is a machine where nobody has prepared anything.
+    pub fn forget_account(&self) {
+        for file in ["passwd", "group"] {
+            let _ = fs::remove_file(self.folder.join(file));
+        }
+    }
+
     /// A command that will run on this host: its process id is that of the program itself, nothing stands between.
     pub fn command<S: AsRef<OsStr>>(&self, argv: &[S]) -> Command {
         let mut command = Command::new("ip");
         command
             .args(["netns", "exec", &self.netns, "sh", "-c"])
-            .arg("mount --bind \"$1\" /run && { [ ! -d /etc/fwknop ] || mount --bind \"$2\" /etc/fwknop; } && shift 2 && exec \"$@\"")
+            .arg(FURNISH)
             .arg("sh")
-            .arg(self.run_folder())
-            .arg(self.etc())
+            .arg(&self.folder)
             .args(argv)
             .current_dir(self.home())
             .env_clear()

@@ -57,7 +57,8 @@ impl Lab {
             return Err("needs root, to make network namespaces".into());
         }
         SWEEP.call_once(sweep);
-        let name = format!("{PREFIX}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let (maker, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("{PREFIX}-{maker}-{count}");
         let folder = std::env::temp_dir().join(&name);
         let lab = Self {
             client: Host::new(&name, "client", &folder),
@@ -69,6 +70,8 @@ impl Lab {
         for host in [&lab.client, &lab.stranger, &lab.server] {
             host.furnish().map_err(|e| format!("cannot make the folders of a lab: {e}"))?;
         }
+        let account = lab.server.add_account(1_000_000 + maker % 1_000_000 * 1_000 + count % 1_000);
+        account.map_err(|e| format!("cannot make an account for a lab: {e}"))?;
         ip_batch(&lab.blueprint())?;
         Ok(lab)
     }

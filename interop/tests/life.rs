@@ -156,10 +156,13 @@ fn as_a_daemon_with_a_pid_file() {
 
 #[test]
 fn who_hears_packets_has_no_rights() {
-    for mode in [&[][..], &["-U"]] {
+    for (mode, prepared) in [(&[][..], true), (&["-U"], true), (&[], false)] {
         let Some((lab, keys, setup)) = lab(Ours, Nft) else {
             return;
         };
+        if !prepared {
+            lab.server.forget_account();
+        }
         let daemon = Daemon::start(&lab, &setup.with(mode));
         let listener = daemon.listener().expect("the listener is a process of its own");
         assert_eq!(daemon.family().len(), 2, "two processes are enough");

@@ -88,6 +88,7 @@ fn tell(lab: &Lab, maker: Maker, wall: Wall) -> ExitCode {
     let access = format!("SOURCE ANY\nOPEN_PORTS tcp/22\nFW_ACCESS_TIMEOUT {OPEN_FOR}\n{}\n", keys.join("\n"));
 
     story.chapter("The server listens, without an open port");
+    lab.server.forget_account();
     story.command(&lab.server, "fwknopd");
     let mut daemon = Daemon::start(lab, &Setup::new(maker, wall, &access));
     let sockets = lab.server.must(&["ss", "-Hlun"]);
