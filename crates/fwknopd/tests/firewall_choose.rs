@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod namespace;
 
-use fwknopd::firewall::choose::{Choice, choose};
+use fwknopd::firewall::choose::{Choice, choose, installed};
 use fwknopd::firewall::{FirewallError, Settings};
 use fwknopd::grant::Grant;
 use fwknopd::journal::Level;
@@ -70,7 +70,7 @@ fn where_several_drop_they_are_named_and_refused_until_a_person_decides() {
     run("iptables-legacy -A INPUT -p tcp --dport 22 -j REJECT");
     let text = chosen(&Settings::default()).err().unwrap().to_string();
     assert!(text.contains("table inet filter input") && text.contains("iptables-legacy INPUT"), "{text}");
-    let decided = Settings { exe: Some("/usr/sbin/nft".into()), ..Settings::default() };
+    let decided = Settings { exe: installed("nft"), ..Settings::default() };
     let choice = chosen(&decided).unwrap();
     assert_eq!(choice.firewall.name(), "nftables");
     let warned = choice.notices.iter().any(|notice| notice.level == Level::Warning);

@@ -4,11 +4,11 @@ mod namespace;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use fwknopd::firewall::choose::installed;
 use fwknopd::firewall::iptables::Iptables;
 use fwknopd::firewall::runner::Programs;
 use fwknopd::firewall::{Firewall, FirewallError, Listing, Settings};
@@ -20,12 +20,8 @@ use spa::UnixTime;
 const FLAVOURS: [&str; 2] = ["iptables-nft", "iptables-legacy"];
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn path(program: &str) -> PathBuf {
-    Path::new("/usr/sbin").join(program)
-}
-
 fn firewall(program: &str, settings: Settings) -> Iptables<Programs> {
-    Iptables::new(&path(program), settings, Programs { limit: LIMIT })
+    Iptables::new(&installed(program).unwrap(), settings, Programs { limit: LIMIT })
 }
 
 fn grant(client: &str, ports: &str, until: UnixTime) -> Grant {

@@ -103,7 +103,7 @@ fn what_nft_shows_is_what_we_mean() {
         "ip saddr . meta l4proto . th dport @FWKNOP_INPUT4 counter packets 0 bytes 0 accept",
         "ip6 saddr . meta l4proto . th dport @FWKNOP_INPUT6 counter packets 0 bytes 0 accept",
         "type ipv4_addr . inet_proto . inet_service",
-        "10.0.0.7 . tcp . 22 timeout 30s expires 29",
+        "10.0.0.7 . tcp . 22 timeout 30s expires ",
         "comment \"_exp_",
     ] {
         assert!(shown.contains(line), "{line} is not in {shown}");
@@ -309,6 +309,22 @@ fn with_no_ruleset_nothing_is_made_and_a_ruleset_that_comes_later_is_found() {
     assert_eq!(run("nft list ruleset"), "");
     load(HOUSE);
     attend(&mut firewall, &[]);
+    firewall.open(&grant("127.0.0.2", "udp/7053", later(30)), now()).unwrap();
+    assert!(reaches("127.0.0.2", 7053));
+}
+
+#[test]
+fn a_chain_that_the_settings_name_is_waited_for() {
+    if !ready("a_chain_that_the_settings_name_is_waited_for") {
+        return;
+    }
+    let named = vec!["inet filter input".parse().unwrap()];
+    let mut firewall = firewall(Settings { nft_input: named, ..Settings::default() });
+    let notices = firewall.prepare(now()).unwrap();
+    assert!(notices[0].text.contains("table inet filter input, which is not there"), "{notices:?}");
+    let error = firewall.open(&grant("127.0.0.2", "udp/7053", later(30)), now()).unwrap_err();
+    assert!(matches!(error, FirewallError::NoPlace { .. }), "{error}");
+    load(HOUSE);
     firewall.open(&grant("127.0.0.2", "udp/7053", later(30)), now()).unwrap();
     assert!(reaches("127.0.0.2", 7053));
 }

@@ -125,3 +125,23 @@ fn rules_of_others_end_by_their_mark_and_the_rest_stays() {
     assert_eq!(removed.len(), 1);
     assert_eq!(firewall.foreign_end(), Some(UnixTime(1_795_332_900)));
 }
+
+#[test]
+fn without_the_time_match_it_goes_on_and_says_so_and_without_the_comment_match_it_does_not() {
+    let mut plain = firewall(Settings::default(), &[("-m time", 2, "Couldn't load match `time'")]);
+    let notices = plain.prepare(NOW).unwrap();
+    assert!(notices.iter().any(|notice| notice.text.contains("rules end only while fwknopd runs")), "{notices:?}");
+    plain.open(&grant("10.77.0.2", "tcp/22"), NOW).unwrap();
+    assert!(asked(&mut plain).iter().all(|line| !line.contains("_exp_") || !line.contains("-m time")));
+    let mut none = firewall(Settings::default(), &[("-m comment", 2, "Couldn't load match `comment'")]);
+    let error = none.prepare(NOW).unwrap_err().to_string();
+    assert!(error.starts_with("Warning: Could not use the 'comment' match"), "{error}");
+}
+
+#[test]
+fn a_wrapper_of_another_name_is_called_for_ipv4_only() {
+    let mut firewall = Iptables::new(Path::new("/opt/wrapper"), Settings::default(), Script::default());
+    let notices = firewall.prepare(NOW).unwrap();
+    assert!(notices.iter().any(|notice| notice.text.contains("no ip6tables known beside /opt/wrapper")));
+    assert!(firewall.open(&grant("2001:db8::7", "tcp/22"), NOW).is_err());
+}

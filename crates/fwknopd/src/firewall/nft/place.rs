@@ -26,6 +26,16 @@ pub struct Place {
     pub chain: String,
 }
 
+impl Place {
+    fn of(named: &NftInput) -> Self {
+        Self { table: TableId { family: named.family, name: named.table.clone() }, chain: named.chain.clone() }
+    }
+
+    fn is_named(&self, input: &NftInput) -> bool {
+        *self == Self::of(input)
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "table {} {}", self.table, self.chain)
@@ -58,6 +68,8 @@ pub struct Survey {
     pub places: Vec<Place>,
     /// Base chains that can drop but are not ours to change.
     pub closed: Vec<Closed>,
+    /// Base chains that the settings name and that are not there.
+    pub missing: Vec<Place>,
 }
 
 impl Survey {
@@ -69,6 +81,7 @@ impl Survey {
             format!("no table that we work in sees {family}: no door can be opened for {family} addresses")
         };
         let mut texts = match (sees(Version::Four), sees(Version::Six)) {
+            (false, false) if !self.missing.is_empty() => Vec::new(),
             (false, false) => vec![
                 "nothing drops input here, so every port is open to everybody and there is no door to open; load a \
                  ruleset that drops, or set NFT_INPUT"
@@ -78,6 +91,8 @@ impl Survey {
             (false, true) => vec![blind("IPv4")],
             (true, true) => Vec::new(),
         };
+        let missing = |place: &Place| format!("NFT_INPUT names {place}, which is not there; we wait for it");
+        texts.extend(self.missing.iter().map(missing));
         let elsewhere =
             |closed: &Closed| format!("what {closed} drops stays shut, whatever we open: we cannot work there");
         texts.extend(self.closed.iter().map(elsewhere));
@@ -94,17 +109,15 @@ pub fn survey(ruleset: &Ruleset, named: &[NftInput]) -> Result<Survey, FirewallE
     let mut survey = Survey::default();
     for chain in ruleset.chains.iter().filter(|chain| chain.hook.is_some_and(|(hook, _)| hook == INPUT)) {
         let table = &chain.table;
-        let is_named =
-            |input: &NftInput| input.family == table.family && input.table == table.name && input.chain == chain.name;
+        let place = Place { table: table.clone(), chain: chain.name.clone() };
         let wanted = if named.is_empty() {
             chain.sort == "filter" && can_drop(ruleset, chain)
         } else {
-            named.iter().any(is_named)
+            named.iter().any(|input| place.is_named(input))
         };
         if !wanted {
             continue;
         }
-        let place = Place { table: table.clone(), chain: chain.name.clone() };
         let flags = ruleset.tables.iter().find(|found| found.id == *table).map_or(0, |table| table.flags);
         let owned = flags & TABLE_OWNER != 0;
         if !owned && !is_of_iptables(ruleset, table) {
@@ -118,6 +131,9 @@ pub fn survey(ruleset: &Ruleset, named: &[NftInput]) -> Result<Survey, FirewallE
             )));
         }
     }
+    let is_there = |input: &&NftInput| survey.places.iter().any(|place| place.is_named(input));
+    let missing = named.iter().filter(|input| !is_there(input));
+    survey.missing = missing.map(Place::of).collect();
     Ok(survey)
 }
 

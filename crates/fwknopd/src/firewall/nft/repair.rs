@@ -216,7 +216,7 @@ mod tests {
     }
 
     fn survey() -> Survey {
-        Survey { places: vec![Place { table: table(), chain: "input".into() }], closed: Vec::new() }
+        Survey { places: vec![Place { table: table(), chain: "input".into() }], ..Survey::default() }
     }
 
     fn rule(chain: &str, handle: u64, steps: Vec<Step>) -> ruleset::Rule {
