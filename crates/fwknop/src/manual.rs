@@ -14,7 +14,7 @@ use std::ffi::OsString;
 
 use crate::{
     plan::COMPATIBLE_VERSION,
-    settings::{Gives, SETTINGS, Setting, Spelling, Topic},
+    settings::{Gives, Name, SETTINGS, Setting, Spelling, Topic},
 };
 
 /// The first line that `--version` prints, and the only one.
@@ -33,7 +33,7 @@ pub fn usage() -> String {
     );
     for (topic, title) in CHAPTERS {
         text.push_str(&format!("\n{title}:\n"));
-        for row in SETTINGS.iter().filter(|row| row.topic == *topic) {
+        for row in chapter(*topic) {
             row.spellings.iter().for_each(|spelling| entry(&mut text, row, spelling));
         }
     }
@@ -49,6 +49,25 @@ pub fn subcommand(words: &[OsString]) -> Option<String> {
         ("completions", Some(shell)) => completions::completions(shell),
         _ => None,
     }
+}
+
+/// The rows of a chapter: what everybody needs comes first, the rest in the table's order.
+fn chapter(topic: Topic) -> Vec<&'static Setting> {
+    const FIRST: &[Name] = &[
+        Name::Access,
+        Name::AllowIp,
+        Name::Resolve,
+        Name::NatAccess,
+        Name::Server,
+        Name::UseHmac,
+        Name::GpgRecipient,
+        Name::Stanza,
+        Name::SaveStanza,
+        Name::Test,
+    ];
+    let mut rows: Vec<_> = SETTINGS.iter().filter(|row| row.topic == topic).collect();
+    rows.sort_by_key(|row| FIRST.iter().position(|name| *name == row.name).unwrap_or(FIRST.len()));
+    rows
 }
 
 /// What the usage text calls the value of an option, if it takes one.

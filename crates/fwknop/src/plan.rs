@@ -8,7 +8,7 @@
 //! Settings ─▶ Plan { server, allow, route, digests, mode }      or the one line that says what does not fit
 //! ```
 
-use std::net::Ipv4Addr;
+use std::{ffi::OsStr, net::Ipv4Addr};
 
 use spa::{CipherMode, DigestType};
 
@@ -121,7 +121,7 @@ impl Plan {
             _ => Mode::Cipher(CipherMode::Cbc),
         };
         let gpg = settings.on(Name::UseGpg);
-        if gpg && settings.raw(Name::GpgRecipient).is_none() {
+        if gpg && settings.raw(Name::GpgRecipient).is_none_or(OsStr::is_empty) {
             return Err(Unfit::NoRecipient);
         }
         let wants_hmac = wants_hmac(settings);

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::{CHAPTERS, value_of};
-use crate::{plan::COMPATIBLE_VERSION, settings::SETTINGS};
+use super::{CHAPTERS, chapter, value_of};
+use crate::plan::COMPATIBLE_VERSION;
 
 /// The page as roff.
 #[must_use]
@@ -11,7 +11,7 @@ pub fn page() -> String {
     let mut page = format!(".TH FWKNOP 1 \"\" \"compatible with {COMPATIBLE_VERSION}\"\n{BEFORE}");
     for (topic, title) in CHAPTERS {
         let _whole = writeln!(page, ".SS {}", escaped(title));
-        for row in SETTINGS.iter().filter(|row| row.topic == *topic) {
+        for row in chapter(*topic) {
             for spelling in row.spellings {
                 let short = spelling.short.map_or(String::new(), |short| format!("\\-{short}, "));
                 let value = value_of(spelling).map_or(String::new(), |value| format!(" \\fI{}\\fR", escaped(value)));
@@ -92,6 +92,7 @@ Knock, and log in:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::SETTINGS;
 
     #[test]
     fn every_option_and_variable_stands_in_the_page() {
