@@ -15,6 +15,7 @@ use fwknopd::firewall::{Firewall, FirewallError, Listing, Settings};
 use fwknopd::grant::{Grant, Rule};
 use fwknopd::journal::Level;
 use namespace::{attempt, enter, has, now, reaches, run};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use spa::UnixTime;
 
 const FLAVOURS: [&str; 2] = ["iptables-nft", "iptables-legacy"];
@@ -125,6 +126,36 @@ fn chain_and_jump_come_back_at_the_next_grant() {
         assert!(reaches("127.0.0.2", 7053));
         firewall.retire().unwrap();
     });
+}
+
+#[test]
+fn what_a_reload_of_iptables_nft_takes_away_is_put_back_at_once() {
+    let name = "what_a_reload_of_iptables_nft_takes_away_is_put_back_at_once";
+    if !enter(name) || !has(name, "iptables-nft") {
+        return;
+    }
+    run("iptables-nft -P INPUT DROP");
+    let folder = tempfile::tempdir().unwrap();
+    let saved = folder.path().join("rules.v4");
+    fs::write(&saved, run("iptables-nft-save")).unwrap();
+    let mut firewall = firewall("iptables-nft", Settings::default());
+    firewall.prepare(now()).unwrap();
+    let grant = grant("127.0.0.2", "udp/7053", later(30));
+    firewall.open(&grant, now()).unwrap();
+    let told = |firewall: &Iptables<Programs>, milliseconds: i64| {
+        let mut wait = [PollFd::from_borrowed_fd(firewall.events().unwrap(), PollFlags::IN)];
+        poll(&mut wait, Some(&Timespec { tv_sec: 0, tv_nsec: milliseconds * 1_000_000 })).unwrap() == 1
+    };
+    assert!(!told(&firewall, 50), "what we do ourselves is no news");
+    run("iptables-nft -A OUTPUT -j ACCEPT");
+    assert!(told(&firewall, 50));
+    assert!(firewall.mend(&rules(&grant), now()).unwrap().is_empty(), "the output chain is not our business");
+    run(&format!("iptables-nft-restore {}", saved.display()));
+    assert!(!reaches("127.0.0.2", 7053), "gone");
+    assert!(told(&firewall, 50));
+    firewall.mend(&rules(&grant), now()).unwrap();
+    assert!(reaches("127.0.0.2", 7053), "back");
+    assert!(!told(&firewall, 50));
 }
 
 #[test]

@@ -7,17 +7,20 @@
 //!
 //! A grant of n ports runs n + 2 programs: `-C` for the jump, `-A` for each door, and `-S` to see what
 //! others have put into our chain. Ended rules go in two: `-S`, and one `-D` or one batch. Exit statuses
-//! count, output never decides. IPv6 goes through the `ip6tables` beside FIREWALL_EXE, with the same
+//! count, output never decides. Where the program is iptables-nft, the kernel tells us of changes and we put back what
+//! a reload took away; with iptables-legacy that happens at the next grant, as in the original. IPv6 goes through the `ip6tables` beside FIREWALL_EXE, with the same
 //! chain names.
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use spa::UnixTime;
 
 use self::listing::Listed;
 use self::tool::{Tool, owned, said};
+use super::nft::changes::{Changes, Told, concerns_chains};
+use super::nft::message::Message;
 use super::runner::Runner;
 use super::settings::Settings;
 use super::{Added, ChainSpec, Firewall, FirewallError, Listing, Notice, Opened, Removed};
@@ -37,6 +40,8 @@ pub struct Iptables<R> {
     settings: Settings,
     v4: Side,
     v6: Side,
+    /// Where iptables-nft is in use, the kernel tells of changes; otherwise this is silent.
+    changes: Option<Changes>,
 }
 
 /// One family: its program, or why there is none, and what its chain holds.
@@ -176,7 +181,7 @@ impl<R: Runner> Iptables<R> {
         if v6.tool.program == v4.tool.program {
             v6.missing = Some(format!("there is no ip6tables known beside {}", program.display()));
         }
-        Self { runner, settings, v4, v6 }
+        Self { runner, settings, v4, v6, changes: None }
     }
 
     fn side(&mut self, client: IpAddr) -> Result<(&mut Side, &mut R, &Settings), FirewallError> {
@@ -185,6 +190,14 @@ impl<R: Runner> Iptables<R> {
             Some(reason) => Err(FirewallError::NoPlace { client, reason: reason.clone() }),
             None => Ok((side, &mut self.runner, &self.settings)),
         }
+    }
+
+    /// What was told of changes since we last asked. Our own are done by programs whose changes look like anybody's,
+    /// so they are taken off the line right after they were made.
+    fn told(&self) -> Told {
+        let ChainSpec { table, from_chain, to_chain, .. } = &self.settings.input;
+        let concerns = |message: &Message<'_>| concerns_chains(message, table, [from_chain, to_chain]);
+        self.changes.as_ref().map_or(Told::Nothing, |changes| changes.told(concerns))
     }
 
     /// Does the same for both families, as far as they are there.
@@ -230,7 +243,9 @@ impl<R: Runner> Firewall for Iptables<R> {
     }
 
     fn prepare(&mut self, now: UnixTime) -> Result<Vec<Notice>, FirewallError> {
-        let Self { runner, settings, v4, v6 } = self;
+        // Without it, a lost rule is put back at the next grant only, as in the original.
+        self.changes = Changes::open().ok();
+        let Self { runner, settings, v4, v6, .. } = self;
         if !settings.input.is_enabled() {
             return Err(FirewallError::Unfit(
                 "IPT_INPUT_ACCESS has no target, so no door can be opened; write ACCEPT there".into(),
@@ -253,6 +268,7 @@ impl<R: Runner> Firewall for Iptables<R> {
                 v6.missing = Some(format!("{program} did not work at start"));
             }
         }
+        self.told();
         Ok(notices)
     }
 
@@ -280,6 +296,7 @@ impl<R: Runner> Firewall for Iptables<R> {
         if let Ok(listed) = side.tool.rules(runner, spec) {
             side.remember(&listed); // the doors are open, whether or not we can see what others did
         }
+        self.told();
         Ok(opened)
     }
 
@@ -290,27 +307,34 @@ impl<R: Runner> Firewall for Iptables<R> {
             Some(rule) if side.own.contains(&rule) => false,
             _ => listed.end.is_some_and(|end| end <= now),
         };
-        self.on_both(|side, runner, settings| {
+        let removed = self.on_both(|side, runner, settings| {
             let concerned = ended.iter().any(|rule| side.own.contains(*rule));
             if !concerned && side.foreign.iter().all(|end| *end > now) {
                 return Ok(Vec::new());
             }
-            let removed = side.delete(runner, &settings.input, ends)?;
-            side.own.retain(|rule| !ended.contains(rule));
-            Ok(removed)
-        })
+            let removed = side.delete(runner, &settings.input, ends);
+            let over: Vec<Rule> = side.own.extract_if(|rule| ended.contains(rule)).collect();
+            if removed.is_err() {
+                // They may still be there: from now on they are marked rules like those of others.
+                side.foreign.extend(over.iter().map(|rule| rule.until));
+            }
+            removed
+        });
+        self.told();
+        removed
     }
 
     fn revoke(&mut self, rules: &[Rule]) -> Result<(), FirewallError> {
         let revoked = |_: &Side, listed: &Listed| listed.rule().is_some_and(|rule| rules.contains(&rule));
-        self.on_both(|side, runner, settings| {
+        let removed = self.on_both(|side, runner, settings| {
             if !rules.iter().any(|rule| side.own.contains(rule)) {
                 return Ok(Vec::new());
             }
             side.own.retain(|rule| !rules.contains(rule));
             side.delete(runner, &settings.input, revoked)
-        })
-        .map(drop)
+        });
+        self.told();
+        removed.map(drop)
     }
 
     fn foreign_end(&self) -> Option<UnixTime> {
@@ -318,11 +342,14 @@ impl<R: Runner> Firewall for Iptables<R> {
     }
 
     fn events(&self) -> Option<BorrowedFd<'_>> {
-        None
+        self.changes.as_ref().map(|changes| changes.as_fd())
     }
 
     fn mend(&mut self, open: &[Rule], now: UnixTime) -> Result<Vec<Notice>, FirewallError> {
-        self.on_both(|side, runner, settings| {
+        if self.told() == Told::OfOthers {
+            return Ok(Vec::new());
+        }
+        let notices = self.on_both(|side, runner, settings| {
             let mut notices = side.stand(runner, &settings.input)?;
             let listed = side.tool.rules(runner, &settings.input)?;
             side.remember(&listed);
@@ -338,7 +365,9 @@ impl<R: Runner> Firewall for Iptables<R> {
                 notices.push(Notice::warning(format!("put back {} rules that were gone from {chain}", lost.len())));
             }
             Ok(notices)
-        })
+        });
+        self.told();
+        notices
     }
 
     fn list(&mut self, what: Listing) -> Result<String, FirewallError> {
@@ -361,7 +390,7 @@ impl<R: Runner> Firewall for Iptables<R> {
     }
 
     fn flush(&mut self) -> Result<(), FirewallError> {
-        let Self { runner, settings, v4, v6 } = self;
+        let Self { runner, settings, v4, v6, .. } = self;
         // A process that only flushes has not tried the programs out.
         v4.tool.try_out(runner, &settings.input)?;
         if v6.missing.is_none() && v6.tool.try_out(runner, &settings.input).is_err() {

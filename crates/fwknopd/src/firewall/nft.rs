@@ -14,7 +14,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 
 use spa::UnixTime;
 
-use self::changes::Changes;
+use self::changes::{Changes, Told, concerns_doors};
 use self::doors::Version;
 use self::repair::{Foreign, Repair};
 use self::ruleset::{Element, Ruleset, TableId};
@@ -73,7 +73,8 @@ impl Nft {
 
     /// Whether somebody else changed something that concerns us, since we last asked.
     fn was_changed(&self) -> bool {
-        self.changes.concern_us(self.socket.port(), &self.settings.input.to_chain)
+        let (own, chain) = (self.socket.port(), &self.settings.input.to_chain);
+        self.changes.told(|message| concerns_doors(message, own, chain)) == Told::OfUs
     }
 
     /// Looks at everything and puts right what is not; tries again when others change it meanwhile.
@@ -257,7 +258,12 @@ impl Firewall for Nft {
         let mut batch = Batch::default();
         self.shut(ended, &mut batch);
         self.shut(&adopted, &mut batch);
-        self.socket.commit(&batch)?;
+        if let Err(error) = self.socket.commit(&batch) {
+            // They may still be there: from now on they are like those of an earlier run, and the next call tries again.
+            self.adopted.extend(ended);
+            self.adopted.extend(adopted);
+            return Err(error);
+        }
         let before = self.held.len() + self.adopted.len() + removed.len();
         let over: Vec<Foreign> = self.foreign.extract_if(.., |foreign| foreign.end() <= now).collect();
         for (number, foreign) in (before + 1..).zip(&over) {
