@@ -17,7 +17,7 @@
 
 use std::fmt::{self, Write as _};
 
-use fwknop_conf::complaint::Complaints;
+use fwknop_conf::{complaint::Complaints, value::Number};
 use jiff::tz::TimeZone;
 
 use crate::{
@@ -152,7 +152,7 @@ impl Fields<'_, '_, '_> {
         }
         self.text("CMD_CYCLE_OPEN")?;
         self.text("CMD_CYCLE_CLOSE")?;
-        self.line("CMD_CYCLE_TIMER", stanza.cycle.as_ref().and_then(|cycle| cycle.timer).unwrap_or(0))?;
+        self.line("CMD_CYCLE_TIMER", raw.get("CMD_CYCLE_TIMER").map_or(0, |text| Number::read(text).value))?;
         self.text("REQUIRE_USERNAME")?;
         self.yes("REQUIRE_SOURCE_ADDRESS", stanza.require_source_address)?;
         self.nat(stanza)?;
@@ -185,7 +185,8 @@ impl Fields<'_, '_, '_> {
         self.text("GPG_EXE")?;
         self.text("GPG_DECRYPT_ID")?;
         self.secret("GPG_DECRYPT_PW", gpg.is_some())?;
-        let required = matches!(gpg, Some(gpg) if matches!(gpg.signatures, Required { .. }));
+        // Without GPG the setting does nothing, but it is shown as it was written.
+        let required = gpg.map_or(self.raw.yes("GPG_REQUIRE_SIG"), |gpg| matches!(gpg.signatures, Required { .. }));
         self.yes("GPG_REQUIRE_SIG", required)?;
         self.yes("GPG_IGNORE_SIG_VERIFY_ERROR", self.raw.yes("GPG_IGNORE_SIG_VERIFY_ERROR"))?;
         self.text("GPG_REMOTE_ID")?;
