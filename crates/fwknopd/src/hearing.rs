@@ -10,13 +10,20 @@ use std::os::fd::OwnedFd;
 
 use thiserror::Error;
 
-use crate::capture::filter::{Filter, FilterError, Wanted};
+use crate::capture::Capture;
 #[cfg(feature = "pcap")]
 use crate::capture::file::{FileCapture, FileError};
+use crate::capture::filter::{Filter, FilterError, Wanted};
 use crate::capture::packet::{self, OpenError, PacketSocket};
 use crate::capture::udp::{self, BindError, UdpSocket};
-use crate::capture::Capture;
 use crate::config::Config;
+
+#[cfg(feature = "pcap")]
+pub use crate::capture::promiscuous::Promiscuous;
+/// Without libpcap no interface is made promiscuous.
+#[cfg(not(feature = "pcap"))]
+#[derive(Debug)]
+pub enum Promiscuous {}
 
 /// The way packets reach us.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +36,8 @@ pub enum Hearing {
         filter: String,
         /// What else the settings say of it.
         wanted: Wanted,
+        /// `ENABLE_PCAP_PROMISC`.
+        promiscuous: bool,
     },
     /// Datagrams to a UDP port of ours.
     UdpServer {
@@ -66,6 +75,10 @@ pub enum HearingError {
     #[cfg(not(feature = "pcap"))]
     #[error("this fwknopd was built without libpcap and cannot read capture files")]
     NoFiles,
+    /// A promiscuous interface, and no libpcap in this build.
+    #[cfg(not(feature = "pcap"))]
+    #[error("this fwknopd was built without libpcap and cannot serve ENABLE_PCAP_PROMISC")]
+    NotPromiscuous,
     /// The kernel does not take the filter, or a socket is missing.
     #[error("cannot attach the packet filter")]
     Attach(#[from] io::Error),
@@ -101,6 +114,7 @@ impl Hearing {
                     http,
                     keep: u16::try_from(capture.snap_length).unwrap_or(u16::MAX),
                 },
+                promiscuous: capture.promiscuous,
             },
         }
     }
@@ -112,6 +126,17 @@ impl Hearing {
             Self::UdpServer { port, .. } => vec![udp::open(*port)?],
             Self::File { .. } => Vec::new(),
         })
+    }
+
+    /// Makes the interface promiscuous if the settings say so, for as long as what is given lives.
+    pub fn hold_promiscuous(&self) -> Result<Option<Promiscuous>, HearingError> {
+        match self {
+            #[cfg(feature = "pcap")]
+            Self::Passive { interface, promiscuous: true, .. } => Ok(Some(Promiscuous::hold(interface)?)),
+            #[cfg(not(feature = "pcap"))]
+            Self::Passive { promiscuous: true, .. } => Err(HearingError::NotPromiscuous),
+            _ => Ok(None),
+        }
     }
 
     /// Whether sockets opened for the one serve the other.
@@ -126,7 +151,7 @@ impl Hearing {
     /// Compiles the filter, or opens the file: libpcap looks up names and reads files, a confined process does not.
     pub fn prepare(&self) -> Result<Prepared, HearingError> {
         Ok(match self {
-            Self::Passive { interface, filter, wanted } => {
+            Self::Passive { interface, filter, wanted, .. } => {
                 Prepared::Passive(interface.clone(), packet::index_of(interface)?, Filter::compile(filter, wanted)?)
             }
             Self::UdpServer { port, http } => Prepared::UdpServer(*port, *http),

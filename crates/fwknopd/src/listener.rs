@@ -55,6 +55,8 @@ enum ListenerError {
     Hearing(#[from] HearingError),
     #[error(transparent)]
     Sandbox(#[from] sandbox::SandboxError),
+    #[error("nothing can be heard any more")]
+    InterfaceGone,
     #[error("cannot talk to the warden")]
     Warden(#[from] io::Error),
 }
@@ -100,12 +102,24 @@ fn listen(words: &[OsString]) -> Result<(), ListenerError> {
     };
     read_digests(&mut used, &brief, &terms)?; // what our predecessor has added meanwhile
     let captures = prepared.attach(sockets)?;
-    let verbose = brief.config.verbose > 0;
+    let habits = Habits {
+        verbose: brief.config.verbose > 0,
+        limit: args.packet_limit.into(),
+        exit_without_interface: brief.config.capture.exit_at_interface_down,
+    };
     let stanzas = brief.stanzas.into_iter().zip(keys).filter_map(|(stanza, keys)| KeyedStanza::new(stanza, keys));
     let engine = Engine::new(stanzas.collect(), used, terms);
     Report::Hearing.send(io::stdout())?;
-    Listener { engine, captures, throttle: Throttle::default(), verbose, limit: args.packet_limit.into(), notes: Vec::new() }
-        .hear_until_dismissed(stdin.as_fd())
+    let listener = Listener {
+        engine,
+        captures,
+        throttle: Throttle::default(),
+        notes: Vec::new(),
+        habits,
+        busy: false,
+        down: false,
+    };
+    listener.hear_until_dismissed(stdin.as_fd())
 }
 
 /// Reads the digest file on, and tells what in it is no entry.
@@ -129,44 +143,77 @@ struct Listener {
     engine: Engine<DigestFile>,
     captures: Vec<Box<dyn Capture>>,
     throttle: Throttle,
+    notes: Vec<Note>,
+    habits: Habits,
+    /// Some capture may have more for us at once.
+    busy: bool,
+    /// An interface is down; is it still there?
+    down: bool,
+}
+
+/// What the settings say of how we listen.
+#[derive(Clone, Copy, Debug)]
+struct Habits {
+    /// Debug lines are wanted.
     verbose: bool,
     /// `-C`; 0 is no limit.
     limit: u64,
-    notes: Vec<Note>,
+    /// `EXIT_AT_INTF_DOWN`: an interface that has gone is the end.
+    exit_without_interface: bool,
 }
 
 impl Listener {
     fn hear_until_dismissed(mut self, warden: BorrowedFd<'_>) -> Result<(), ListenerError> {
-        loop {
-            if self.wait(warden)? {
-                return Ok(());
-            }
-            let Self { engine, captures, throttle, verbose, notes, limit } = &mut self;
-            let mut decide = Decide { engine, throttle, verbose: *verbose, notes };
-            for capture in captures.iter_mut() {
-                for _ in 0..TURN {
-                    if *limit > 0 && capture.heard() >= *limit {
-                        break;
-                    }
-                    match capture.next() {
-                        Ok(Some(arrival)) => decide.one(&arrival)?,
-                        Ok(None) => break,
-                        Err(error) => {
-                            report::log(io::stdout(), Level::Error, format_args!("[*] Error from pcap_dispatch: {error}"))?;
-                            break;
-                        }
-                    }
-                }
-            }
+        while !self.wait(warden)? {
+            self.hear()?;
             let heard: u64 = self.captures.iter().map(|capture| capture.heard()).sum();
-            if self.limit > 0 && heard >= self.limit {
-                Report::Limit(self.limit).send(io::stdout())?;
+            if self.habits.limit > 0 && heard >= self.habits.limit {
+                Report::Limit(self.habits.limit).send(io::stdout())?;
                 return Ok(());
             }
             if let Some(tally) = self.throttle.turn(Moment::now().since_boot) {
                 tell_what_was_left_out(&tally)?;
             }
+            if self.down && self.captures.iter().any(|capture| capture.as_fd().is_some() && capture.ended()) {
+                let gone = "the interface is gone";
+                if self.habits.exit_without_interface {
+                    report::log(
+                        io::stdout(),
+                        Level::Error,
+                        format_args!("[*] Fatal error from pcap_dispatch: {gone}"),
+                    )?;
+                    return Err(ListenerError::InterfaceGone);
+                }
+                report::log(io::stdout(), Level::Error, format_args!("[*] Error from pcap_dispatch: {gone}"))?;
+                self.down = false; // said once; one of the same name is another interface, and needs a reload
+            }
         }
+        Ok(())
+    }
+
+    /// Takes what can be read now, a turn's worth from each capture.
+    fn hear(&mut self) -> io::Result<()> {
+        let Self { engine, captures, throttle, notes, habits, busy, down } = self;
+        let mut decide = Decide { engine, throttle, verbose: habits.verbose, notes };
+        *busy = false;
+        for capture in captures.iter_mut() {
+            let mut turn = TURN;
+            while turn > 0 && (habits.limit == 0 || capture.heard() < habits.limit) {
+                turn -= 1;
+                match capture.next() {
+                    Ok(Some(arrival)) => decide.one(&arrival)?,
+                    Ok(None) => break,
+                    Err(error) => {
+                        let text = format_args!("[*] Error from pcap_dispatch: {}: {error}", capture.describe());
+                        report::log(io::stdout(), Level::Error, text)?;
+                        *down = true;
+                        break;
+                    }
+                }
+            }
+            *busy |= turn == 0;
+        }
+        Ok(())
     }
 
     /// Waits for packets, for the end of the minute in which lines were left out, or for the warden's end (`true`).
@@ -174,11 +221,11 @@ impl Listener {
         let mut waited = vec![PollFd::new(&warden, PollFlags::IN)];
         let sockets: Vec<BorrowedFd<'_>> = self.captures.iter().filter_map(|capture| capture.as_fd()).collect();
         waited.extend(sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
-        let timeout = if self.captures.iter().any(|capture| capture.as_fd().is_none() && !capture.ended()) {
-            Some(Duration::ZERO) // a capture file never has to be waited for
-        } else {
-            self.throttle.owes_at().map(|at| at.saturating_sub(Moment::now().since_boot))
-        };
+        let file_goes_on = self.captures.iter().any(|capture| capture.as_fd().is_none() && !capture.ended());
+        let at_once = (self.busy || file_goes_on).then_some(Duration::ZERO);
+        let look_again = self.down.then_some(Duration::from_secs(1));
+        let owed = self.throttle.owes_at().map(|at| at.saturating_sub(Moment::now().since_boot));
+        let timeout = [at_once, look_again, owed].into_iter().flatten().min();
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match poll(&mut waited, timeout.as_ref()) {
             Ok(_) => Ok(waited.first().is_some_and(|warden| !warden.revents().is_empty())),
@@ -231,4 +278,3 @@ fn tell_what_was_left_out(tally: &Tally) -> io::Result<()> {
     }
     Ok(())
 }
-

@@ -243,14 +243,16 @@ fn work() -> io::Result<()> {
             .port();
     let filter =
         Filter::compile(&format!("udp port {port}"), &capture::filter::Wanted::default()).map_err(io::Error::other)?;
-    let mut link = capture::packet::PacketSocket::attach(link, "lo", &filter)?;
-    let mut server = capture::udp::UdpSocket::attach(server, port, false)?;
+    let index = capture::packet::index_of("lo").map_err(io::Error::other)?;
     sender.connect(("127.0.0.1", port))?;
     let (mut pipe, mut out) = io::pipe()?;
     let mut cache = OpenOptions::new().append(true).open("/proc/self/fd/0")?;
 
     let achieved = sandbox::confine(&Confinement { account: &account(), required: true }).map_err(io::Error::other)?;
     println!("{achieved}");
+    // the sockets are handed over and get their filters only now
+    let mut link = capture::packet::PacketSocket::attach(link, "lo", index, &filter)?;
+    let mut server = capture::udp::UdpSocket::attach(server, port, false)?;
 
     sender.send(&[b'A'; 200])?; // a connected socket may send, it has no address to choose
     for source in [&mut link as &mut dyn Capture, &mut server] {

@@ -107,7 +107,7 @@ mod tests {
     fn many_liars_do_not_silence_a_source_nor_grow_the_table() {
         let mut throttle = Throttle::default();
         let now = Duration::ZERO;
-        for liar in 0..SOURCES as u32 - 1 {
+        for liar in 0..u32::try_from(SOURCES).unwrap() - 1 {
             let liar = IpAddr::from((0x0a00_0000 + liar).to_be_bytes());
             for _ in 0..FLOOR {
                 throttle.admit(liar, now);

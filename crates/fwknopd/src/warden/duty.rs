@@ -13,6 +13,7 @@ use crate::child::ChildError;
 use crate::clock::Moment;
 use crate::firewall::Firewall;
 use crate::grant::{Grant, Rule};
+use crate::hearing::Promiscuous;
 use crate::journal::{Journal, Level};
 use crate::ledger::Ledger;
 use crate::order::Order;
@@ -29,6 +30,8 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Duty {
     pub(super) start: Start,
     pub(super) listening: Listening,
+    /// Kept for as long as we hear; a reload does not change it.
+    pub(super) _promiscuous: Option<Promiscuous>,
     pub(super) account: Account,
     pub(super) digests: Digests,
     /// `None` with `--test`, and where no stanza opens doors.
@@ -123,7 +126,10 @@ impl Duty {
             }
             Err(error) => {
                 let why = crate::chain(&error);
-                journal.write(Level::Error, format_args!("[{from}] (stanza #{stanza}) no door was opened for {client}: {why}"));
+                journal.write(
+                    Level::Error,
+                    format_args!("[{from}] (stanza #{stanza}) no door was opened for {client}: {why}"),
+                );
             }
         }
     }
@@ -136,7 +142,10 @@ impl Duty {
             match firewall.mend(&self.ledger.open(), now.unix) {
                 Ok(notices) => notices.iter().for_each(|notice| journal.line(notice)),
                 Err(error) => {
-                    journal.write(Level::Error, format_args!("the firewall could not be mended: {}", crate::chain(&error)));
+                    journal.write(
+                        Level::Error,
+                        format_args!("the firewall could not be mended: {}", crate::chain(&error)),
+                    );
                     self.unmended = Some(now.since_boot + RETRY);
                 }
             }
@@ -219,7 +228,10 @@ impl Duty {
         if let Some(firewall) = &mut self.firewall
             && let Err(error) = firewall.retire()
         {
-            journal.write(Level::Error, format_args!("the firewall could not be left as it was: {}", crate::chain(&error)));
+            journal.write(
+                Level::Error,
+                format_args!("the firewall could not be left as it was: {}", crate::chain(&error)),
+            );
         }
     }
 }

@@ -144,6 +144,7 @@ impl Start {
         let digests = Digests::open(&config, self.args.rotate_digest_cache, journal)?;
         let mut listening = self.ready_listener(read, &account, &digests, journal)?;
         let sockets = listening.hearing.open()?;
+        let promiscuous = listening.hearing.hold_promiscuous()?;
         let mut firewall = self.ready_firewall(&listening, journal)?;
         let heard = sandbox::warden::reduce(firewall.as_deref().is_some_and(|firewall| firewall.name() == "iptables"))
             .map_err(StartError::from)
@@ -158,6 +159,7 @@ impl Start {
         let duty = Duty {
             start: self,
             listening,
+            _promiscuous: promiscuous,
             account,
             digests,
             firewall,
@@ -171,7 +173,8 @@ impl Start {
 
     /// Has the files read by a child that does nothing else.
     pub(super) fn read_configuration(&self, journal: &mut Journal) -> Result<Read, StartError> {
-        let (keys, writing) = io::pipe().map_err(|source| StartError::System { doing: "cannot make a pipe", source })?;
+        let (keys, writing) =
+            io::pipe().map_err(|source| StartError::System { doing: "cannot make a pipe", source })?;
         let mut reader = Child::start(Role::Reader, &self.words, &self.folder)?;
         reader.hand(&Handover::Keys(writing.into()))?;
         loop {
@@ -253,7 +256,8 @@ impl Start {
             ("LISTENER_USER", present.config.listener_user == next.listener_user),
         ] {
             if !same {
-                journal.write(Level::Warning, format_args!("{what} changed; the old ones stay in force until a restart"));
+                journal
+                    .write(Level::Warning, format_args!("{what} changed; the old ones stay in force until a restart"));
             }
         }
     }
