@@ -1,7 +1,7 @@
 //! Unpadded base64 with one spelling for each value (section 4).
 //!
 //! One packet must not have two texts: each text has its own replay digest, and would be taken as new. So what a stranger
-//! sends is read strictly. Only our own configured keys are read as generously as the original reads them.
+//! sends must have the strict form. Only our own configured keys are read as generously as the original reads them.
 
 use base64::Engine;
 use base64::alphabet::STANDARD;
@@ -10,8 +10,13 @@ use base64::engine::{DecodePaddingMode, general_purpose};
 
 const BARE: GeneralPurpose = GeneralPurpose::new(&STANDARD, NO_PAD);
 const PADDED: GeneralPurpose = general_purpose::STANDARD;
-const GENEROUS: GeneralPurpose =
-    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_encode_padding(true).with_decode_allow_trailing_bits(true).with_decode_padding_mode(DecodePaddingMode::RequireNone));
+const GENEROUS: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(true)
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+);
 
 /// Text that is not base64, or not its only spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +70,8 @@ pub(crate) fn decode_field(text: &str) -> Result<Vec<u8>, NotBase64> {
     engine.decode(text).map_err(|_| NotBase64)
 }
 
-/// Reads a configured key as the original does: up to the first `=`; spare bits and a lone last character are ignored.
-pub(crate) fn decode_key(text: &str) -> Result<Vec<u8>, NotBase64> {
+/// Reads what the original reads: up to the first `=`; spare bits and a lone last character are ignored.
+pub(crate) fn decode_generously(text: &str) -> Result<Vec<u8>, NotBase64> {
     let text = text.split('=').next().unwrap_or_default();
     let whole = if text.len() % 4 == 1 { text.get(..text.len() - 1) } else { Some(text) };
     GENEROUS.decode(whole.ok_or(NotBase64)?).map_err(|_| NotBase64)
@@ -91,9 +96,9 @@ mod tests {
     #[test]
     fn reads_keys_as_the_original_does() {
         for text in ["YWI=", "YWI", "YWJ=", "YWI=rest"] {
-            assert_eq!(decode_key(text), Ok(b"ab".to_vec()), "{text:?}");
+            assert_eq!(decode_generously(text), Ok(b"ab".to_vec()), "{text:?}");
         }
-        assert_eq!(decode_key("YWJjZ"), Ok(b"abc".to_vec()));
-        assert_eq!(decode_key("YW-j"), Err(NotBase64));
+        assert_eq!(decode_generously("YWJjZ"), Ok(b"abc".to_vec()));
+        assert_eq!(decode_generously("YW-j"), Err(NotBase64));
     }
 }

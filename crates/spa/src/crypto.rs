@@ -9,13 +9,14 @@ use std::str::FromStr;
 use aes::Aes256;
 use aes::cipher::block_padding::NoPadding;
 use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit, StreamCipher};
-use hmac::{Hmac, Mac, SimpleHmac};
+use hmac::{Hmac, Mac};
+use md5::digest::common::BlockSizeUser;
 use md5::{Digest, Md5};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 use sha3::{Sha3_256, Sha3_512};
 use thiserror::Error;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::base64::ShortText;
 
@@ -202,8 +203,8 @@ pub(crate) enum HmacState {
     Sha256(Hmac<Sha256>),
     Sha384(Hmac<Sha384>),
     Sha512(Hmac<Sha512>),
-    Sha3_256(SimpleHmac<Sha3_256>),
-    Sha3_512(SimpleHmac<Sha3_512>),
+    Sha3_256(Sponge<Sha3_256>),
+    Sha3_512(Sponge<Sha3_512>),
 }
 
 impl HmacState {
@@ -215,8 +216,8 @@ impl HmacState {
             DigestType::Sha256 => Self::Sha256(KeyInit::new_from_slice(key).ok()?),
             DigestType::Sha384 => Self::Sha384(KeyInit::new_from_slice(key).ok()?),
             DigestType::Sha512 => Self::Sha512(KeyInit::new_from_slice(key).ok()?),
-            DigestType::Sha3_256 => Self::Sha3_256(KeyInit::new_from_slice(key).ok()?),
-            DigestType::Sha3_512 => Self::Sha3_512(KeyInit::new_from_slice(key).ok()?),
+            DigestType::Sha3_256 => Self::Sha3_256(Sponge::new(key)),
+            DigestType::Sha3_512 => Self::Sha3_512(Sponge::new(key)),
         })
     }
 
@@ -233,9 +234,41 @@ impl HmacState {
             Self::Sha256(state) => finish(state, pieces),
             Self::Sha384(state) => finish(state, pieces),
             Self::Sha512(state) => finish(state, pieces),
-            Self::Sha3_256(state) => finish(state, pieces),
-            Self::Sha3_512(state) => finish(state, pieces),
+            Self::Sha3_256(state) => state.tag(pieces),
+            Self::Sha3_512(state) => state.tag(pieces),
         }
+    }
+}
+
+/// HMAC with SHA-3. `hmac::SimpleHmac` computes the same, but leaves the key in memory when it is dropped; these two states
+/// wipe themselves.
+#[derive(Clone)]
+pub(crate) struct Sponge<D> {
+    inner: D,
+    outer: D,
+}
+
+impl<D: Digest + BlockSizeUser + Clone> Sponge<D> {
+    fn new(key: &[u8]) -> Self {
+        let mut block = Zeroizing::new(vec![0; D::block_size()]);
+        if key.len() > block.len() {
+            block.iter_mut().zip(D::digest(key)).for_each(|(to, from)| *to = from);
+        } else {
+            block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
+        }
+        let mut padded = |pad: u8| {
+            block.iter_mut().for_each(|byte| *byte ^= pad);
+            D::new_with_prefix(&*block)
+        };
+        let inner = padded(0x36);
+        let outer = padded(0x36 ^ 0x5c); // undoes the first
+        Self { inner, outer }
+    }
+
+    fn tag(&self, pieces: &[&[u8]]) -> ShortText {
+        let mut inner = self.inner.clone();
+        pieces.iter().for_each(|piece| inner.update(piece));
+        ShortText::of(&self.outer.clone().chain_update(inner.finalize()).finalize())
     }
 }
 
@@ -262,6 +295,12 @@ impl Derived {
         first.zeroize();
         second.zeroize();
         Self { key, iv }
+    }
+
+    /// Key and initialisation vector, to be compared with those of the original.
+    #[cfg(test)]
+    pub(crate) fn parts(&self) -> (&[u8], &[u8]) {
+        (&self.key, &self.iv)
     }
 
     /// Encrypts whole blocks in place.

@@ -41,7 +41,9 @@ pub enum FieldError {
     #[error("a version has 1 to 8 printable characters, none of them a colon")]
     Version,
     /// Not an address that a door can be opened for.
-    #[error("not an address to allow: write it as 192.0.2.7 or 2001:db8::7, without leading zeroes, and not as an IPv4 address inside an IPv6 one")]
+    #[error(
+        "not an address to allow: write it as 192.0.2.7 or 2001:db8::7, without leading zeroes, and not as an IPv4 address inside an IPv6 one"
+    )]
     AllowIp,
     /// Not a list of ports.
     #[error("not a list of ports: write tcp/22 or tcp/22,udp/53, with ports from 1 to 65535")]
@@ -320,7 +322,11 @@ impl ServerAuth {
     /// Takes 1 to 192 bytes without NUL. The original's encoder stops at 63.
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self, FieldError> {
         let bytes = bytes.into();
-        if (1..=192).contains(&bytes.len()) && !bytes.contains(&0) { Ok(Self(bytes)) } else { Err(FieldError::ServerAuth) }
+        if (1..=192).contains(&bytes.len()) && !bytes.contains(&0) {
+            Ok(Self(bytes))
+        } else {
+            Err(FieldError::ServerAuth)
+        }
     }
 
     /// The bytes.

@@ -31,7 +31,6 @@ impl OpenError {
             Self::Hmac => invalid!(75, "HMAC_COMPAREFAIL"),
             Self::SizeClass => invalid!(65, "ENCRYPT_TYPE_UNKNOWN"),
             Self::NotBase64 | Self::Block | Self::Magic => invalid!(53, "ENCRYPT_CIPHERLEN_VALIDFAIL"),
-            Self::Padding => DECRYPTION,
             Self::Decode(why) => why.fko(),
         }
     }
@@ -54,16 +53,21 @@ impl DecodeError {
             Self::FewFields => invalid!(8, "DECODE_LT_MIN_FIELDS"),
             Self::ManyFields => invalid!(10, "DECODE_WRONG_NUM_FIELDS"),
             Self::DigestLength(_) => Fko { number: 99, text: "Invalid digest type" },
-            Self::Digest => {
-                Fko { number: 108, text: "The computed digest did not match the digest in the spa data" }
-            }
+            Self::Digest => Fko { number: 108, text: "The computed digest did not match the digest in the spa data" },
+            Self::UserMissing => invalid!(13, "DECODE_USERNAME_MISSING"),
             Self::UserTooLong => invalid!(14, "DECODE_USERNAME_TOOBIG"),
             Self::UserBase64 => invalid!(15, "DECODE_USERNAME_DECODEFAIL"),
+            Self::TimeMissing => invalid!(17, "DECODE_TIMESTAMP_MISSING"),
+            Self::TimeTooLong => invalid!(18, "DECODE_TIMESTAMP_TOOBIG"),
+            Self::VersionMissing => invalid!(20, "DECODE_VERSION_MISSING"),
+            Self::VersionTooLong => invalid!(21, "DECODE_VERSION_TOOBIG"),
+            Self::TypeMissing => invalid!(22, "DECODE_MSGTYPE_MISSING"),
+            Self::TypeTooLong => invalid!(23, "DECODE_MSGTYPE_TOOBIG"),
             Self::Type => invalid!(24, "DECODE_MSGTYPE_DECODEFAIL"),
             Self::MessageMissing => invalid!(25, "DECODE_MESSAGE_MISSING"),
             Self::MessageTooLong => invalid!(26, "DECODE_MESSAGE_TOOBIG"),
             Self::MessageBase64 => invalid!(27, "DECODE_MESSAGE_DECODEFAIL"),
-            Self::MessageForm => invalid!(28, "DECODE_MESSAGE_VALIDFAIL"),
+            Self::Command(_) => invalid!(28, "DECODE_MESSAGE_VALIDFAIL"),
             Self::NatMissing => invalid!(30, "DECODE_NATACCESS_MISSING"),
             Self::NatTooLong => invalid!(31, "DECODE_NATACCESS_TOOBIG"),
             Self::NatBase64 => invalid!(32, "DECODE_NATACCESS_DECODEFAIL"),
@@ -80,9 +84,8 @@ impl DecodeError {
 fn decoding(why: FieldError) -> Fko {
     match why {
         FieldError::Nonce => DECRYPTION,
-        FieldError::UserEmpty => invalid!(13, "DECODE_USERNAME_MISSING"),
         FieldError::UserTooLong(_) => invalid!(14, "DECODE_USERNAME_TOOBIG"),
-        FieldError::UserChar { .. } => invalid!(16, "DECODE_USERNAME_VALIDFAIL"),
+        FieldError::UserEmpty | FieldError::UserChar { .. } => invalid!(16, "DECODE_USERNAME_VALIDFAIL"),
         FieldError::Time => invalid!(19, "DECODE_TIMESTAMP_DECODEFAIL"),
         FieldError::Version => invalid!(20, "DECODE_VERSION_MISSING"),
         FieldError::AllowIp | FieldError::Ports => invalid!(29, "DECODE_ACCESS_VALIDFAIL"),
@@ -125,7 +128,7 @@ impl SealError {
     pub fn fko(self) -> Fko {
         match self {
             Self::TooLong { .. } => invalid!(65, "ENCRYPT_TYPE_UNKNOWN"),
-            Self::MessageTooLong(_) => {
+            Self::TooShort(_) | Self::AuthTooLong | Self::MessageTooLong(_) => {
                 Fko { number: 94, text: "Value or Size of the data exceeded the max allowed" }
             }
             Self::NatTooLong(_) => Fko { number: 103, text: "Invalid SPA nat_access message format" },

@@ -7,7 +7,7 @@ use std::fmt;
 
 use rand_core::CryptoRng;
 use thiserror::Error;
-use zeroize::{Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::base64;
 use crate::crypto::{CipherMode, Derived, DigestType, HmacState, SALT};
@@ -65,7 +65,7 @@ impl CipherKey {
 
     /// A key from base64 (`KEY_BASE64`), padded or not.
     pub fn from_base64(text: &str) -> Result<Self, KeyError> {
-        Self::new(&Zeroizing::new(base64::decode_key(text).map_err(|_| KeyError::Base64)?))
+        Self::new(&Zeroizing::new(base64::decode_generously(text).map_err(|_| KeyError::Base64)?))
     }
 
     /// A new key of `length` random bytes.
@@ -135,7 +135,7 @@ impl HmacKey {
 
     /// A key from base64 (`HMAC_KEY_BASE64`), padded or not.
     pub fn from_base64(digest: DigestType, text: &str) -> Result<Self, KeyError> {
-        Self::new(digest, &Zeroizing::new(base64::decode_key(text).map_err(|_| KeyError::Base64)?))
+        Self::new(digest, &Zeroizing::new(base64::decode_generously(text).map_err(|_| KeyError::Base64)?))
     }
 
     /// A new key of `length` random bytes; [`DigestType::usual_key_length`] is what the original makes.

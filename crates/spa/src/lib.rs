@@ -38,10 +38,12 @@
 //! | say what is asked for | [`Knock`], [`Request`], [`PortList`], [`Nat`] |
 //! | make, read, keep keys | [`Keys`], [`CipherKey`], [`HmacKey`] |
 //! | send | [`Knock::seal`] |
-//! | receive | [`ingress`], [`SealedPacket::parse`], [`SealedPacket::open`], [`SealedPacket::replay_digest`] |
+//! | receive | [`carrier::unwrap`], [`SealedPacket::parse`], [`SealedPacket::open`], [`SealedPacket::replay_digest`] |
+//! | go through HTTP | [`carrier::Request`], [`carrier::unwrap`] |
 //! | speak of errors as the original does | [`Fko`]; stable reason codes: `reason()` of each error |
 
 mod base64;
+pub mod carrier;
 mod crypto;
 mod fields;
 mod fko;
@@ -49,17 +51,23 @@ mod keys;
 mod knock;
 mod packet;
 mod ports;
+mod replay_digest;
 mod request;
+mod seal;
 mod wire;
 
+#[cfg(test)]
+mod micro;
+
+pub use carrier::ingress;
 pub use crypto::{CipherMode, DigestType, UnknownName};
 pub use fields::{AllowIp, FieldError, Nonce, ServerAuth, UnixTime, Username, Version};
 pub use fko::Fko;
 pub use keys::{CipherKey, HmacKey, KeyError, Keys};
 pub use knock::Knock;
-pub use packet::{
-    AuthenticPacket, NotADigest, NotSpa, OpenError, Plaintext, ReplayDigest, SealError, Sealed, SealedPacket, ingress,
-};
+pub use packet::{AuthenticPacket, NotSpa, OpenError, Plaintext, SealedPacket};
 pub use ports::{PortList, PortSpec, Protocol};
+pub use replay_digest::{NotADigest, ReplayDigest};
 pub use request::{CommandText, Nat, NatHost, NatTarget, Request, Timeout};
+pub use seal::{SealError, Sealed};
 pub use wire::{DecodeError, Decoding};

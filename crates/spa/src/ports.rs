@@ -143,10 +143,23 @@ mod tests {
 
     #[test]
     fn refuses_what_no_decoder_takes() {
-        for text in ["", "tcp", "22", "/22", "tcp/", "TCP/22", "icmp/8", "none/0", "tcp/0", "tcp/65536", "tcp/+22", "tcp/-1"] {
+        for text in
+            ["", "tcp", "22", "/22", "tcp/", "TCP/22", "icmp/8", "none/0", "tcp/0", "tcp/65536", "tcp/+22", "tcp/-1"]
+        {
             assert_eq!(text.parse::<PortSpec>(), Err(FieldError::Ports), "{text:?}");
         }
-        for text in ["", ",", "tcp/22,", ",tcp/22", "tcp/22,,udp/53", "tcp/22;udp/53", "tcp/22 ", " tcp/22", "tcp/000022", "tcp/22-25"] {
+        for text in [
+            "",
+            ",",
+            "tcp/22,",
+            ",tcp/22",
+            "tcp/22,,udp/53",
+            "tcp/22;udp/53",
+            "tcp/22 ",
+            " tcp/22",
+            "tcp/000022",
+            "tcp/22-25",
+        ] {
             assert_eq!(text.parse::<PortList>(), Err(FieldError::Ports), "{text:?}");
         }
     }

@@ -274,7 +274,17 @@ mod tests {
     #[test]
     fn says_which_part_of_a_nat_target_is_wrong() {
         use FieldError::{NatForm, NatHost, NatPort};
-        let table = [("a", NatForm), ("a,1,2", NatForm), ("a:80", NatForm), (",80", NatHost), ("a,", NatPort), ("a,0", NatPort), ("a,65536", NatPort), ("a,+80", NatPort), ("a,000080", NatPort)];
+        let table = [
+            ("a", NatForm),
+            ("a,1,2", NatForm),
+            ("a:80", NatForm),
+            (",80", NatHost),
+            ("a,", NatPort),
+            ("a,0", NatPort),
+            ("a,65536", NatPort),
+            ("a,+80", NatPort),
+            ("a,000080", NatPort),
+        ];
         for (text, wrong) in table {
             assert_eq!(text.parse::<NatTarget>(), Err(wrong), "{text:?}");
         }
@@ -282,7 +292,13 @@ mod tests {
 
     #[test]
     fn refuses_timeouts_that_a_decoder_would_cut() {
-        for (text, wrong) in [("", FieldError::TimeoutDigits), ("-1", FieldError::TimeoutDigits), ("+1", FieldError::TimeoutDigits), ("65537", FieldError::TimeoutTooLong), ("4294967297", FieldError::TimeoutTooLong)] {
+        for (text, wrong) in [
+            ("", FieldError::TimeoutDigits),
+            ("-1", FieldError::TimeoutDigits),
+            ("+1", FieldError::TimeoutDigits),
+            ("65537", FieldError::TimeoutTooLong),
+            ("4294967297", FieldError::TimeoutTooLong),
+        ] {
             assert_eq!(Timeout::read(text), Err(wrong), "{text:?}");
         }
         assert_eq!(Timeout::read("000"), Ok(None));

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! The decoder is the strict one of section 13.2: it takes one spelling of each value, and refuses what no genuine client
-//! writes. It is wider than the original in one respect: times from 2^31 to 2^32 - 1.
+//! writes. It is wider than the original in one respect: times from 2^31 to 2^32 - 1. What the original would make of
+//! a sloppily spelled value is judged first, the spelling second: so both give the same reason where both refuse.
 
 use subtle::ConstantTimeEq;
 use thiserror::Error;
@@ -14,6 +15,7 @@ use crate::base64;
 use crate::crypto::DigestType;
 use crate::{
     AllowIp, CommandText, FieldError, Knock, Nat, NatTarget, Nonce, PortList, Request, ServerAuth, Timeout, UnixTime,
+    Username,
 };
 
 /// Plaintexts, and the fields in them, have at least this many bytes …
@@ -23,9 +25,13 @@ const END: usize = 1500;
 /// A decoder looks at the first 11 colons only.
 const COLONS: usize = 11;
 /// The longest message and NAT field, in base64; also the longest rest after them.
-const LONGEST_FIELD: usize = 256;
+pub(crate) const LONGEST_FIELD: usize = 256;
 /// The longest user name, in base64.
 const LONGEST_USER: usize = 64;
+/// The most digits of a time.
+const LONGEST_TIME: usize = 12;
+/// The longest version.
+const LONGEST_VERSION: usize = 8;
 
 /// What a decoder may take beyond the original's message format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,12 +65,33 @@ pub enum DecodeError {
     /// The digest is not the one of the fields.
     #[error("the digest is wrong")]
     Digest,
+    /// The user name has no characters at all.
+    #[error("there is no user name")]
+    UserMissing,
     /// The user name is not base64.
     #[error("the user name is not base64")]
     UserBase64,
     /// The user name has more than 64 characters of base64.
     #[error("the user name is too long")]
     UserTooLong,
+    /// There is no time.
+    #[error("there is no time")]
+    TimeMissing,
+    /// The time has more than 12 digits.
+    #[error("the time is too long")]
+    TimeTooLong,
+    /// There is no version.
+    #[error("there is no version")]
+    VersionMissing,
+    /// The version has more than 8 characters.
+    #[error("the version is too long")]
+    VersionTooLong,
+    /// There is no type.
+    #[error("there is no type")]
+    TypeMissing,
+    /// The type has more than 2 characters.
+    #[error("the type is too long")]
+    TypeTooLong,
     /// The type is not one digit from 0 to 6.
     #[error("the type is none")]
     Type,
@@ -77,9 +104,9 @@ pub enum DecodeError {
     /// The message is not base64.
     #[error("the message is not base64")]
     MessageBase64,
-    /// The message has no comma.
-    #[error("the message has no comma")]
-    MessageForm,
+    /// The command message is not `address,command`.
+    #[error("not an address, a comma and a command")]
+    Command(FieldError),
     /// A NAT type without its field.
     #[error("there is no NAT target")]
     NatMissing,
@@ -118,13 +145,15 @@ impl DecodeError {
             Self::ManyFields => "E_MANY_FIELDS",
             Self::DigestLength(_) => "E_DIGEST_LEN",
             Self::Digest => "E_DIGEST",
+            Self::UserMissing => "E_USER_EMPTY",
             Self::UserBase64 => "E_USER_B64",
             Self::UserTooLong => "E_USER_TOO_LONG",
-            Self::Type => "E_TYPE",
+            Self::TimeMissing | Self::TimeTooLong => "E_TS",
+            Self::VersionMissing | Self::VersionTooLong => "E_VERSION",
+            Self::TypeMissing | Self::TypeTooLong | Self::Type => "E_TYPE",
             Self::MessageMissing => "E_MSG_MISSING",
             Self::MessageTooLong => "E_MSG_TOO_LONG",
             Self::MessageBase64 => "E_MSG_B64",
-            Self::MessageForm => "E_MSG_SPEC",
             Self::NatMissing => "E_NAT_MISSING",
             Self::NatTooLong => "E_NAT_TOO_LONG",
             Self::NatBase64 => "E_NAT_B64",
@@ -132,7 +161,7 @@ impl DecodeError {
             Self::AuthBase64 => "E_AUTH_B64",
             Self::TimeoutMissing => "E_TIMEOUT_MISSING",
             Self::EmptyField => "E_EMPTY_FIELD",
-            Self::Field(why) => why.reason(),
+            Self::Field(why) | Self::Command(why) => why.reason(),
         }
     }
 }
@@ -197,155 +226,163 @@ fn verify(fields: &str, digest: &str) -> Result<DigestType, DecodeError> {
 }
 
 fn read_fields(text: &str, decoding: &Decoding) -> Result<Knock, DecodeError> {
+    use DecodeError as No;
     let mut fields = Fields(Some(text));
-    let nonce: Nonce = fields.next()?.parse()?;
-    let user = fields.next()?;
-    if user.is_empty() {
-        return Err(FieldError::UserEmpty.into());
+    let mut next = |missing, most, too_long| limited(fields.next().unwrap_or_default(), missing, most, too_long);
+    let nonce: Nonce = next(FieldError::Nonce.into(), 16, FieldError::Nonce.into())?.parse()?;
+    let username = username(next(No::UserMissing, LONGEST_USER, No::UserTooLong)?)?;
+    let time: UnixTime = next(No::TimeMissing, LONGEST_TIME, No::TimeTooLong)?.parse()?;
+    if time > UnixTime::LAST_ON_WIRE {
+        return Err(FieldError::Time.into());
     }
-    if user.len() > LONGEST_USER {
-        return Err(DecodeError::UserTooLong);
-    }
-    let user = unpack(user, DecodeError::UserBase64)?;
-    if user.contains(&0) {
-        return Err(DecodeError::UserBase64); // it would end early in the original
-    }
-    let username = username(&user)?;
-    let time = time(fields.next()?)?;
-    let version = fields.next()?.parse()?;
-    let kind = message_type(fields.next()?)?;
-    let most = match kind {
-        0 | 1 => 1,
-        2 | 3 | 5 => 2,
-        _ => 3,
+    let version = next(No::VersionMissing, LONGEST_VERSION, No::VersionTooLong)?.parse()?;
+    let kind = match next(No::TypeMissing, 2, No::TypeTooLong)?.as_bytes() {
+        [digit @ b'0'..=b'6'] => digit - b'0',
+        _ => return Err(No::Type),
     };
-    if fields.left() > most + 1 {
-        return Err(DecodeError::ManyFields);
+    let most = match kind {
+        0 | 1 => 2,
+        2 | 3 | 5 => 3,
+        _ => 4,
+    };
+    if fields.left() > most {
+        return Err(No::ManyFields);
     }
-    let message = fields.next().map_err(|_| DecodeError::MessageMissing)?;
-    let message = limited(message, DecodeError::MessageMissing, DecodeError::MessageTooLong)?;
-    let message = unpack(message, DecodeError::MessageBase64)?;
-    if message.contains(&0) {
-        return Err(DecodeError::MessageBase64);
-    }
-    let nat = if matches!(kind, 2 | 4 | 5 | 6) {
-        let target = fields.next().map_err(|_| DecodeError::NatMissing)?;
-        let target = limited(target, DecodeError::NatMissing, DecodeError::NatTooLong)?;
-        Some(NatTarget::read(&unpack(target, DecodeError::NatBase64)?)?)
+    let mut next = |missing, too_long| limited(fields.next().unwrap_or_default(), missing, LONGEST_FIELD, too_long);
+    let message = unpack(next(No::MessageMissing, No::MessageTooLong)?, No::MessageBase64)?;
+    let request = read_message(kind, message.until_nul(), decoding)?;
+    message.must_be_whole(No::MessageBase64)?;
+    let target = if matches!(kind, 2 | 4 | 5 | 6) {
+        let target = unpack(next(No::NatMissing, No::NatTooLong)?, No::NatBase64)?;
+        let read = NatTarget::read(target.until_nul())?;
+        target.must_be_whole(No::NatBase64)?;
+        Some(read)
     } else {
         None
     };
-    let (server_auth, timeout) = tail(fields.0, matches!(kind, 3 | 4 | 6))?;
-    let request = request(kind, &message, nat, timeout, decoding)?;
+    let (server_auth, timeout) = read_rest(fields.0, matches!(kind, 3 | 4 | 6))?;
+    let request = match request {
+        Message::Command(allow, command) => Request::Command { allow, command },
+        Message::Access(allow, ports) => {
+            let nat = match (kind, target) {
+                (5 | 6, Some(target)) => Nat::Local(target),
+                (_, Some(target)) => Nat::Forward(target),
+                (_, None) => Nat::None,
+            };
+            Request::Access { allow, ports, nat, timeout }
+        }
+    };
     Ok(Knock { nonce, username, time, version, request, server_auth })
+}
+
+fn username(text: &str) -> Result<Username, DecodeError> {
+    let bytes = unpack(text, DecodeError::UserBase64)?;
+    let name = bytes.until_nul();
+    let ascii = name.iter().take_while(|byte| byte.is_ascii()).count();
+    let name = std::str::from_utf8(name).map_err(|_| FieldError::UserChar { at: ascii })?.parse()?;
+    bytes.must_be_whole(DecodeError::UserBase64)?;
+    Ok(name)
+}
+
+/// What a message asks for, before NAT and timeout are known.
+enum Message {
+    Command(AllowIp, CommandText),
+    Access(AllowIp, PortList),
+}
+
+/// `address,command` or `address,ports`.
+fn read_message(kind: u8, message: &[u8], decoding: &Decoding) -> Result<Message, DecodeError> {
+    let comma = message.iter().position(|byte| *byte == b',');
+    let address = message.get(..comma.unwrap_or(message.len())).unwrap_or_default();
+    let rest = comma.and_then(|at| message.get(at + 1..)).unwrap_or_default();
+    let allow = match std::str::from_utf8(address) {
+        Ok(address) => AllowIp::read(address, decoding.ipv6_allow),
+        Err(_) => Err(FieldError::AllowIp),
+    };
+    if kind == 0 {
+        let command = |allow| Ok(Message::Command(allow, CommandText::new(rest)?));
+        return allow.and_then(command).map_err(DecodeError::Command);
+    }
+    let ports = std::str::from_utf8(rest).map_err(|_| FieldError::Ports);
+    Ok(Message::Access(allow?, ports?.parse()?))
 }
 
 /// What stands after the message and the NAT target: perhaps a server authentication, perhaps a timeout. The type
 /// decides which, never the characters.
-fn tail(rest: Option<&str>, has_timeout: bool) -> Result<(Option<ServerAuth>, Option<Timeout>), DecodeError> {
+fn read_rest(rest: Option<&str>, has_timeout: bool) -> Result<(Option<ServerAuth>, Option<Timeout>), DecodeError> {
     if rest.is_some_and(|rest| rest.len() > LONGEST_FIELD) {
         return Err(DecodeError::AuthTooLong);
     }
-    match (rest, has_timeout) {
-        (None, false) => Ok((None, None)),
-        (None, true) => Err(DecodeError::TimeoutMissing),
-        (Some(auth), false) => Ok((Some(server_auth(auth)?), None)),
-        (Some(rest), true) => {
-            let (auth, timeout) = match rest.split_once(':') {
-                Some((auth, timeout)) => (Some(server_auth(auth)?), timeout),
-                None => (None, rest),
-            };
-            if timeout.is_empty() {
-                return Err(DecodeError::TimeoutMissing);
-            }
-            Ok((auth, Timeout::read(timeout)?))
-        }
-    }
+    let (auth, timeout) = match (rest, has_timeout) {
+        (auth, false) => (auth, None),
+        (None, true) => return Err(DecodeError::TimeoutMissing),
+        (Some(rest), true) => match rest.split_once(':') {
+            Some((auth, timeout)) => (Some(auth), Some(timeout)),
+            None => (None, Some(rest)),
+        },
+    };
+    let timeout = match timeout {
+        Some("") => return Err(DecodeError::TimeoutMissing),
+        Some(digits) => Timeout::read(digits)?,
+        None => None,
+    };
+    Ok((auth.map(read_auth).transpose()?, timeout))
 }
 
-fn server_auth(text: &str) -> Result<ServerAuth, DecodeError> {
+fn read_auth(text: &str) -> Result<ServerAuth, DecodeError> {
     if text.is_empty() {
         return Err(DecodeError::EmptyField);
     }
     let bytes = unpack(text, DecodeError::AuthBase64)?;
-    ServerAuth::new(bytes).map_err(|_| DecodeError::AuthBase64)
+    bytes.must_be_whole(DecodeError::AuthBase64)?;
+    ServerAuth::new(bytes.until_nul()).map_err(|_| DecodeError::AuthBase64)
 }
 
-fn request(
-    kind: u8,
-    message: &[u8],
-    nat: Option<NatTarget>,
-    timeout: Option<Timeout>,
-    decoding: &Decoding,
-) -> Result<Request, DecodeError> {
-    let comma = message.iter().position(|byte| *byte == b',').ok_or(DecodeError::MessageForm)?;
-    let (address, rest) = (message.get(..comma).unwrap_or_default(), message.get(comma + 1..).unwrap_or_default());
-    let address = std::str::from_utf8(address).map_err(|_| FieldError::AllowIp)?;
-    let allow = AllowIp::read(address, decoding.ipv6_allow)?;
-    if kind == 0 {
-        return Ok(Request::Command { allow, command: CommandText::new(rest)? });
-    }
-    let ports: PortList = std::str::from_utf8(rest).map_err(|_| FieldError::Ports)?.parse()?;
-    let nat = match (kind, nat) {
-        (5 | 6, Some(target)) => Nat::Local(target),
-        (_, Some(target)) => Nat::Forward(target),
-        (_, None) => Nat::None,
-    };
-    Ok(Request::Access { allow, ports, nat, timeout })
-}
-
-fn username(bytes: &[u8]) -> Result<crate::Username, DecodeError> {
-    if bytes.is_empty() {
-        return Err(FieldError::UserEmpty.into());
-    }
-    let not_ascii = bytes.iter().position(|byte| !byte.is_ascii());
-    let text = std::str::from_utf8(bytes).map_err(|_| FieldError::UserChar { at: not_ascii.unwrap_or_default() })?;
-    Ok(text.parse()?)
-}
-
-/// 1 to 12 digits, below 2^32.
-fn time(text: &str) -> Result<UnixTime, DecodeError> {
-    if text.is_empty() || text.len() > 12 {
-        return Err(FieldError::Time.into());
-    }
-    let time: UnixTime = text.parse()?;
-    if time > UnixTime::LAST_ON_WIRE { Err(FieldError::Time.into()) } else { Ok(time) }
-}
-
-fn message_type(text: &str) -> Result<u8, DecodeError> {
-    match text.as_bytes() {
-        [digit @ b'0'..=b'6'] => Ok(digit - b'0'),
-        _ => Err(DecodeError::Type),
-    }
-}
-
-fn limited(text: &str, missing: DecodeError, too_long: DecodeError) -> Result<&str, DecodeError> {
+fn limited(text: &str, missing: DecodeError, most: usize, too_long: DecodeError) -> Result<&str, DecodeError> {
     match text.len() {
         0 => Err(missing),
-        1..=LONGEST_FIELD => Ok(text),
-        _ => Err(too_long),
+        length if length > most => Err(too_long),
+        _ => Ok(text),
     }
 }
 
-fn unpack(text: &str, otherwise: DecodeError) -> Result<Vec<u8>, DecodeError> {
-    base64::decode_field(text).map_err(|_| otherwise)
+/// Reads an inner field as the original does; whether it may stand is for [`Unpacked::must_be_whole`].
+fn unpack(text: &str, otherwise: DecodeError) -> Result<Unpacked, DecodeError> {
+    let bytes = base64::decode_generously(text).map_err(|_| otherwise)?;
+    let whole = base64::decode_field(text).is_ok() && !bytes.contains(&0);
+    Ok(Unpacked { bytes, whole })
+}
+
+/// The bytes of an inner field.
+struct Unpacked {
+    bytes: Vec<u8>,
+    whole: bool,
+}
+
+impl Unpacked {
+    /// What the original keeps of them, which takes them for a C string: everything before the first NUL.
+    fn until_nul(&self) -> &[u8] {
+        self.bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+
+    /// Refuses a second spelling of the same bytes, and a NUL: two decoders would see different values.
+    fn must_be_whole(&self, otherwise: DecodeError) -> Result<(), DecodeError> {
+        if self.whole { Ok(()) } else { Err(otherwise) }
+    }
 }
 
 /// Fields, one after the other; `None` once the last one was taken.
 struct Fields<'t>(Option<&'t str>);
 
 impl<'t> Fields<'t> {
-    fn next(&mut self) -> Result<&'t str, DecodeError> {
-        let rest = self.0.ok_or(DecodeError::FewFields)?;
+    fn next(&mut self) -> Option<&'t str> {
+        let rest = self.0.take()?;
         match rest.split_once(':') {
             Some((field, rest)) => {
                 self.0 = Some(rest);
-                Ok(field)
+                Some(field)
             }
-            None => {
-                self.0 = None;
-                Ok(rest)
-            }
+            None => Some(rest),
         }
     }
 
