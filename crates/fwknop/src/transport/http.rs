@@ -1,6 +1,8 @@
 //! The packet in the path of an HTTP request, straight to the server or through a proxy.
 //!
-//! The path has `-` for `+` and `_` for `/`; the port is the server's usual one, not 80. Nothing is read. Spec: client.md section 12.3.
+//! How the request is written is `spa`'s. The port is the server's usual one, not 80. Nothing is read. Through a proxy `Host:` names the
+//! proxy, as in the original: a proxy goes by the request line and makes that header anew (RFC 9112, section 3.2.2).
+//! Spec: client.md section 12.3.
 //!
 //! ```text
 //! GET /9-Cu07CoVhyw… HTTP/1.0
@@ -8,6 +10,8 @@
 //! ```
 
 use std::{io::Write, net::IpAddr};
+
+use spa::carrier::Request;
 
 use super::{Trouble, look_up, socket};
 use crate::{output::Output, plan::Route};
@@ -21,7 +25,9 @@ pub(super) fn send(route: &Route, test: bool, packet: &str, output: &mut Output<
         Some(proxy) => Some(read_proxy(proxy, route.port)?),
         None => None,
     };
-    let request = request(route, proxy.as_ref().map(|(host, _)| host.as_str()), packet);
+    let (server, agent) = (in_url(&route.server), route.agent.as_str());
+    let proxy_name = proxy.as_ref().map(|(host, _)| in_url(host));
+    let request = Request { packet, server: &server, proxy: proxy_name.as_deref(), agent }.to_string();
     if test {
         output.info(&request);
         return Ok(0);
@@ -32,20 +38,6 @@ pub(super) fn send(route: &Route, test: bool, packet: &str, output: &mut Output<
         .map_err(Trouble::socket("tcp_or_udp", "Could not create socket"))?;
     stream.write_all(request.as_bytes()).map_err(Trouble::socket("tcp_or_udp", "write error"))?;
     Ok(request.len())
-}
-
-/// The whole request. Through a proxy `Host:` names the proxy, as the original has it: a proxy goes by the request line and makes
-/// that header anew (RFC 9112, section 3.2.2).
-fn request(route: &Route, proxy: Option<&str>, packet: &str) -> String {
-    let path = packet.replace('+', "-").replace('/', "_");
-    let server = in_url(&route.server);
-    let target = match proxy {
-        Some(_) => format!("http://{server}/{path}"),
-        None => format!("/{path}"),
-    };
-    let host = proxy.map_or(server, in_url);
-    let agent = &route.agent;
-    format!("GET {target} HTTP/1.0\r\nUser-Agent: {agent}\r\nAccept: */*\r\nHost: {host}\r\nConnection: close\r\n\r\n")
 }
 
 /// An IPv6 address stands in brackets in a URL.
