@@ -213,7 +213,7 @@ pub enum FirewallError {
         source: io::Error,
     },
     /// The netlink socket does not work.
-    #[error("cannot talk to nftables")]
+    #[error("cannot talk to nftables: that takes CAP_NET_ADMIN, and a kernel that has it")]
     Socket(#[source] io::Error),
     /// There is no place for a door for this address, as for IPv6 where `ip6tables` is missing.
     #[error("no door can be opened for {client}: {reason}")]

@@ -211,6 +211,21 @@ fn a_grant_right_after_a_reload_is_open_when_it_is_called_open() {
 }
 
 #[test]
+fn closing_right_after_the_ruleset_is_gone_is_no_error() {
+    if !ready("closing_right_after_the_ruleset_is_gone_is_no_error") {
+        return;
+    }
+    let (mut firewall, _) = prepared(HOUSE);
+    let grant = grant("127.0.0.2", "udp/7053", later(30));
+    firewall.open(&grant, now()).unwrap();
+    run("nft flush ruleset");
+    assert_eq!(firewall.close(&rules(&grant), grant.until).unwrap().len(), 1);
+    load(HOUSE);
+    attend(&mut firewall, &[]);
+    assert!(!reaches("127.0.0.2", 7053), "it does not come back");
+}
+
+#[test]
 fn a_ruleset_that_was_saved_and_restored_brings_nothing_back() {
     if !ready("a_ruleset_that_was_saved_and_restored_brings_nothing_back") {
         return;

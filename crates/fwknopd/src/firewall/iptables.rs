@@ -313,10 +313,11 @@ impl<R: Runner> Firewall for Iptables<R> {
                 return Ok(Vec::new());
             }
             let removed = side.delete(runner, &settings.input, ends);
-            let over: Vec<Rule> = side.own.extract_if(|rule| ended.contains(rule)).collect();
-            if removed.is_err() {
-                // They may still be there: from now on they are marked rules like those of others.
-                side.foreign.extend(over.iter().map(|rule| rule.until));
+            if removed.is_ok() {
+                side.own.retain(|rule| !ended.contains(rule));
+            } else {
+                // Whoever asked will ask again for theirs; for the others this is when.
+                side.foreign.iter_mut().for_each(|end| *end = UnixTime(now.0 + 1).max(*end));
             }
             removed
         });

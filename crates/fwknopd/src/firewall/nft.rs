@@ -255,13 +255,16 @@ impl Firewall for Nft {
         }
         self.held.retain(|rule| !gone.contains(rule));
         self.adopted.retain(|rule| rule.until > now && !gone.contains(rule));
+        if self.was_changed() {
+            self.repair(now, false)?; // or the tables that we know may not be there any more
+        }
         let mut batch = Batch::default();
         self.shut(ended, &mut batch);
         self.shut(&adopted, &mut batch);
         if let Err(error) = self.socket.commit(&batch) {
-            // They may still be there: from now on they are like those of an earlier run, and the next call tries again.
-            self.adopted.extend(ended);
-            self.adopted.extend(adopted);
+            // Whoever asked will ask again for theirs; for the others this is when.
+            self.held.extend(ended);
+            self.adopted.extend(adopted.iter().map(|rule| Rule { until: UnixTime(now.0 + 1), ..*rule }));
             return Err(error);
         }
         let before = self.held.len() + self.adopted.len() + removed.len();

@@ -145,3 +145,18 @@ fn a_wrapper_of_another_name_is_called_for_ipv4_only() {
     assert!(notices.iter().any(|notice| notice.text.contains("no ip6tables known beside /opt/wrapper")));
     assert!(firewall.open(&grant("2001:db8::7", "tcp/22"), NOW).is_err());
 }
+
+#[test]
+fn what_could_not_be_closed_is_tried_again_and_not_at_once() {
+    let listing = "-A FWKNOP_INPUT -s 10.0.0.2/32 -m comment --comment _exp_1795332845 -j ACCEPT\n";
+    let mut firewall = firewall(Settings::default(), &[("-S FWKNOP_INPUT", 0, listing)]);
+    let grant = grant("10.77.0.2", "tcp/22");
+    let ended: Vec<Rule> = grant.rules().collect();
+    firewall.open(&grant, NOW).unwrap();
+    firewall.runner.answer("-S FWKNOP_INPUT", 4, "lock held");
+    assert!(firewall.close(&ended, grant.until).is_err());
+    assert_eq!(firewall.foreign_end(), Some(UnixTime(grant.until.0 + 1)));
+    firewall.runner.answer("-S FWKNOP_INPUT", 0, listing);
+    assert_eq!(firewall.close(&ended, grant.until).unwrap().len(), 1);
+    assert_eq!(firewall.foreign_end(), None);
+}
