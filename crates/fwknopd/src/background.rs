@@ -15,7 +15,7 @@ use rustix::process::{setsid, umask};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::args::Args;
-use crate::child::{Role, command, understood};
+use crate::child::{Role, command};
 use crate::journal::{Journal, Level};
 use crate::warden::{End, Start};
 
@@ -46,12 +46,15 @@ pub fn start(words: &[OsString]) -> ExitCode {
 pub fn run(words: &[OsString]) -> ExitCode {
     umask(rustix::fs::Mode::from_raw_mode(0o077));
     let _ = setsid(); // fails only for a leader of its group, who has a session already
-    serve(words, &understood(words), true)
+    serve(words, &Args::trusted(words), true)
 }
 
 /// Serves until the end: in the background when `daemon`, else in the foreground.
 pub fn serve(words: &[OsString], args: &Args, daemon: bool) -> ExitCode {
     let mut journal = Journal::on_stderr(args.verbose);
+    if daemon {
+        journal = journal.hush_stderr();
+    }
     let folder = match std::env::current_dir() {
         Ok(folder) => folder,
         Err(error) => {

@@ -1,23 +1,22 @@
 //! The processes we start: this same program in another role.
 //!
 //! A child is told what to do over a socket that is its standard input ([`Handover`]) and tells what it does in lines on
-//! its standard output ([`Report`]). Its error stream is ours. When either side is gone, the other reads the end.
+//! its standard output ([`Report`]). Its error stream is the same pipe, so that the last words of a process that breaks are
+//! heard, too. When either side is gone, the other reads the end.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use fwknop_conf::complaint::Complaints;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::CapabilitySet;
 use thiserror::Error;
 
-use crate::args::{self, Args, Asked};
 use crate::handover::Handover;
 use crate::report::{NotAReport, Report, Reports};
 use crate::sandbox;
@@ -56,21 +55,12 @@ pub fn command(role: Role, words: &[OsString]) -> Command {
     command
 }
 
-/// What words say that were understood once already, by the process that started this one.
-pub fn understood(words: &[OsString]) -> Args {
-    let posixly_correct = std::env::var_os("POSIXLY_CORRECT").is_some();
-    match args::parse(words.iter().cloned(), posixly_correct, &mut Complaints::new()) {
-        Some(Asked::Run(args)) => args,
-        _ => Args::default(),
-    }
-}
-
 /// A running child and the two lines to it.
 #[derive(Debug)]
 pub struct Child {
     process: std::process::Child,
     handover: Option<UnixStream>,
-    output: std::process::ChildStdout,
+    output: io::PipeReader,
     reports: Reports,
     /// Its output has ended.
     over: bool,
@@ -114,13 +104,14 @@ impl Child {
     pub fn start(role: Role, words: &[OsString], folder: &Path) -> Result<Self, ChildError> {
         let failed = |source| ChildError::Start { role: role.word(), source };
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
-        let mut process = command(role, words)
+        let (output, its_output) = io::pipe().map_err(failed)?;
+        let process = command(role, words)
             .current_dir(folder)
-            .stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)))
-            .stdout(Stdio::piped())
+            .stdin(OwnedFd::from(theirs))
+            .stdout(its_output.try_clone().map_err(failed)?)
+            .stderr(its_output)
             .spawn()
             .map_err(failed)?;
-        let output = process.stdout.take().ok_or_else(|| failed(io::Error::other("it has no output")))?;
         rustix::io::ioctl_fionbio(&output, true).map_err(|errno| failed(errno.into()))?;
         Ok(Self { process, handover: Some(ours), output, reports: Reports::default(), over: false, role })
     }

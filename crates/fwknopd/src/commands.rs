@@ -11,7 +11,7 @@ use crate::args::{self, Args, Asked, Mode};
 use crate::config::Config;
 use crate::firewall::Listing;
 use crate::firewall::choose::{self, choose};
-use crate::{VERSION, background, dump, keygen, pidfile, usage};
+use crate::{VERSION, background, dump, keygen, pidfile};
 
 /// Does what the words ask for.
 pub fn run(words: &[OsString]) -> ExitCode {
@@ -21,7 +21,7 @@ pub fn run(words: &[OsString]) -> ExitCode {
     print(&complaints);
     match asked {
         None => {
-            print!("{}", usage::text());
+            print!("{}", args::usage());
             ExitCode::FAILURE
         }
         Some(Asked::Version) => {
@@ -29,7 +29,7 @@ pub fn run(words: &[OsString]) -> ExitCode {
             ExitCode::SUCCESS
         }
         Some(Asked::Help) => {
-            print!("{}", usage::text());
+            print!("{}", args::usage());
             ExitCode::SUCCESS
         }
         Some(Asked::KeyGen(wanted)) => keygen::run(&wanted),

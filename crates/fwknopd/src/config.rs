@@ -200,8 +200,6 @@ pub enum Sandbox {
     Default,
     /// All of it, or no start.
     Require,
-    /// None.
-    Off,
 }
 
 impl Config {

@@ -64,7 +64,8 @@ pub fn escape(text: &str) -> String {
 pub struct Journal {
     /// Lines at least as loud as this are written.
     quietest: Level,
-    stderr: bool,
+    /// Lines at least as loud as this go to the error stream, too.
+    stderr: Option<Level>,
     syslog: Option<Syslog>,
 }
 
@@ -77,7 +78,8 @@ struct Syslog {
 impl Journal {
     /// A journal on the error stream alone: bare text, as the original's foreground mode prints it.
     pub fn on_stderr(verbosity: u32) -> Self {
-        Self { quietest: if verbosity > 0 { Level::Debug } else { Level::Info }, stderr: true, syslog: None }
+        let quietest = if verbosity > 0 { Level::Debug } else { Level::Info };
+        Self { quietest, stderr: Some(quietest), syslog: None }
     }
 
     /// Adds the system log. It is connected to when the first line is written, and again whenever it was restarted.
@@ -87,9 +89,15 @@ impl Journal {
         self
     }
 
+    /// Writes only warnings and errors to the error stream: it is the terminal of whoever starts a daemon.
+    pub fn hush_stderr(mut self) -> Self {
+        self.stderr = Some(Level::Warning);
+        self
+    }
+
     /// Stops writing to the error stream (a daemon that has told its starter how the start went).
     pub fn leave_stderr(&mut self) {
-        self.stderr = false;
+        self.stderr = None;
     }
 
     /// Whether a line of this level would be written.
@@ -103,7 +111,7 @@ impl Journal {
             return;
         }
         let text = escape(&text.to_string());
-        if self.stderr {
+        if self.stderr.is_some_and(|quietest| level >= quietest) {
             // A closed error stream must not stop a door from being closed.
             let _ = writeln!(std::io::stderr(), "{text}");
         }

@@ -43,7 +43,6 @@ pub mod report;
 mod runfiles;
 pub mod sandbox;
 mod unserved;
-mod usage;
 mod warden;
 
 use std::error::Error;

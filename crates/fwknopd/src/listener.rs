@@ -20,10 +20,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use spa::UnixTime;
 use thiserror::Error;
 
+use crate::args::Args;
 use crate::arrival::Arrival;
 use crate::brief::{Brief, BriefError};
 use crate::capture::Capture;
-use crate::child::understood;
 use crate::clock::Moment;
 use crate::config;
 use crate::engine::{Engine, KeyedStanza};
@@ -80,7 +80,7 @@ fn listen(words: &[OsString]) -> Result<(), ListenerError> {
     };
     let (account, words) = words.split_first().ok_or(ListenerError::NotStartedByUs)?;
     let account = Account::from_word(account).ok_or(ListenerError::NotStartedByUs)?;
-    let args = understood(words);
+    let args = Args::trusted(words);
     let mut text = zeroize::Zeroizing::new(String::new());
     File::from(policy).read_to_string(&mut text).map_err(ListenerError::Policy)?;
     let brief = Brief::parse(&text, &args)?;

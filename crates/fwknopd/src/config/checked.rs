@@ -87,7 +87,6 @@ pub(super) fn config(raw: &RawConfig, args: &Args, complaints: &mut Complaints) 
         listener_user: values.text("LISTENER_USER"),
         sandbox: match values.text("SANDBOX")?.to_ascii_lowercase().as_str() {
             "require" => Sandbox::Require,
-            "off" => Sandbox::Off,
             _ => Sandbox::Default,
         },
     })

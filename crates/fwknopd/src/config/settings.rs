@@ -297,7 +297,7 @@ pub const SETTINGS: &[Setting] = &[
         "SANDBOX",
         Text("default"),
         OneOf(SANDBOX),
-        "default: what the kernel can; require: refuse to start without; off",
+        "default: what the kernel can; require: refuse to start without",
     ),
 ];
 
@@ -311,7 +311,7 @@ const NFQ: &str = "netfilter queue";
 const NO_NFQ: &str = "packets are not heard through a netfilter queue";
 
 /// The words of `SANDBOX`.
-pub const SANDBOX: &[&str] = &["default", "require", "off"];
+pub const SANDBOX: &[&str] = &["default", "require"];
 
 #[cfg(test)]
 mod tests {

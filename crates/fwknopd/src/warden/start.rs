@@ -140,6 +140,7 @@ impl Start {
         runfiles::make_run_folder(&config, journal)?;
         let pid_file = PidFile::take(&config.pid_file)?;
         journal.write(Level::Info, "Starting fwknopd");
+        warn_about_memory_across_boots(&config, journal);
         let account = Account::choose(config.listener_user.as_deref())?;
         let digests = Digests::open(&config, self.args.rotate_digest_cache, journal)?;
         let mut listening = self.ready_listener(read, &account, &digests, journal)?;
@@ -264,10 +265,23 @@ impl Start {
 
     fn set_up_log(&self, config: &Config, journal: &mut Journal) {
         let mut wanted = Journal::on_stderr(config.verbose);
+        if !self.args.foreground {
+            wanted = wanted.hush_stderr();
+        }
         if !self.args.foreground || self.args.syslog_enable {
             wanted = wanted.with_syslog(&config.syslog);
         }
         *journal = wanted;
+    }
+}
+
+/// Without ageing a packet stays good for ever, so what was used up must be known for ever.
+fn warn_about_memory_across_boots(config: &Config, journal: &mut Journal) {
+    let reads_a_file = config.capture.file.is_some();
+    if config.max_age.is_none() && !reads_a_file {
+        let text = "ENABLE_SPA_PACKET_AGING is N: used packets are refused only as long as the digest file exists, so it \
+                    must lie on a disk (DIGEST_FILE), not in a folder that is emptied when the machine boots";
+        journal.write(Level::Warning, text);
     }
 }
 
