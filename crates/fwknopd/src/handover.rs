@@ -18,8 +18,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
-    sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
 };
 
 /// Descriptors that one message may carry.
@@ -64,7 +64,8 @@ impl Handover {
     pub fn receive(from: impl AsFd) -> io::Result<Option<Self>> {
         let Some((kind, descriptors)) = receive(from.as_fd())? else { return Ok(None) };
         let mut descriptors = descriptors.into_iter();
-        let mut next = || descriptors.next().ok_or_else(|| io::Error::other("a descriptor is missing in the hand-over"));
+        let mut next =
+            || descriptors.next().ok_or_else(|| io::Error::other("a descriptor is missing in the hand-over"));
         match kind {
             KEYS => Ok(Some(Self::Keys(next()?))),
             BEGIN => Ok(Some(Self::Begin { policy: next()?, digests: next()?, claims: next()? })),

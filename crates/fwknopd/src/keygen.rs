@@ -35,7 +35,13 @@ fn make(wanted: &KeyGen) -> Result<(), Box<dyn std::error::Error>> {
     match &wanted.file {
         None => io::stdout().write_all(lines.as_bytes())?,
         Some(path) => {
-            File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?.write_all(lines.as_bytes())?;
+            File::options()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(path)?
+                .write_all(lines.as_bytes())?;
             println!("[+] Wrote Rijndael and HMAC keys to: {}", path.display());
         }
     }

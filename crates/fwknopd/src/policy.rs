@@ -67,13 +67,7 @@ impl Stanza {
     }
 
     /// Decides about a knock that this stanza's keys opened.
-    pub fn judge(
-        &self,
-        arrival: &Arrival<'_>,
-        knock: &Knock,
-        clocks: Clocks,
-        terms: &Terms,
-    ) -> Result<Order, Refusal> {
+    pub fn judge(&self, arrival: &Arrival<'_>, knock: &Knock, clocks: Clocks, terms: &Terms) -> Result<Order, Refusal> {
         terms.accept_time(knock.time, clocks.now, clocks.booted)?;
         let client = match knock.request.allow() {
             AllowIp::Address(address) => address,

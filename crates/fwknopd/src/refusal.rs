@@ -239,14 +239,12 @@ fn for_stanza(f: &mut fmt::Formatter<'_>, ip: IpAddr, to: IpAddr, n: u32, why: &
         Refusal::NatOff => {
             write!(f, "(stanza #{n}) SPA packet from {ip} requested NAT access, but is not enabled/supported")
         }
-        Refusal::CommandsOff => write!(
-            f,
-            "[{ip}] (stanza #{n}) SPA Command messages are not allowed in the current configuration."
-        ),
-        Refusal::PortDenied => write!(
-            f,
-            "[{ip}] (stanza #{n}) One or more requested protocol/ports was denied per access.conf."
-        ),
+        Refusal::CommandsOff => {
+            write!(f, "[{ip}] (stanza #{n}) SPA Command messages are not allowed in the current configuration.")
+        }
+        Refusal::PortDenied => {
+            write!(f, "[{ip}] (stanza #{n}) One or more requested protocol/ports was denied per access.conf.")
+        }
         Refusal::TestMode => {
             write!(f, "[{ip}] (stanza #{n}) --test mode enabled, skipping firewall manipulation.")
         }

@@ -185,10 +185,7 @@ mod tests {
         let (file, mut store) = file_with(&format!("{HEADER}\n{}", &LINE[..20]));
         assert_eq!(store.read_on(FLOOR).unwrap(), [BadLine { number: 2, text: LINE[..20].to_owned() }]);
         store.claim(digest(), &arrival(), UnixTime(1_795_332_866)).unwrap();
-        assert_eq!(
-            std::fs::read_to_string(file.path()).unwrap(),
-            format!("{HEADER}\n{}\n{LINE}\n", &LINE[..20])
-        );
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), format!("{HEADER}\n{}\n{LINE}\n", &LINE[..20]));
     }
 
     #[test]

@@ -72,11 +72,11 @@ fn make_folder(what: &'static str, path: &Path, journal: &mut Journal) -> Result
     }
     let shown = path.display();
     journal.write(Level::Warning, format_args!("{what} directory: {shown} does not exist. Attempting to create it."));
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| RunFilesError::Folder { what, path: path.to_owned(), source })?;
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| RunFilesError::Folder {
+        what,
+        path: path.to_owned(),
+        source,
+    })?;
     journal.write(Level::Info, format_args!("Successfully created {what} directory: {shown}"));
     Ok(())
 }

@@ -24,8 +24,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::clock::Moment;
 use crate::journal::{Journal, Level};
 
-pub use start::Start;
 use duty::Duty;
+pub use start::Start;
 
 /// How the watch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

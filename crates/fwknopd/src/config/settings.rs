@@ -293,12 +293,7 @@ pub const SETTINGS: &[Setting] = &[
         Kind::Text,
         "user of the process that hears packets; unset: fwknop, else an unused id",
     ),
-    ours(
-        "SANDBOX",
-        Text("default"),
-        OneOf(SANDBOX),
-        "default: what the kernel can; require: refuse to start without",
-    ),
+    ours("SANDBOX", Text("default"), OneOf(SANDBOX), "default: what the kernel can; require: refuse to start without"),
 ];
 
 /// The build for firewalld.
