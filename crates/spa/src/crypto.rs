@@ -8,7 +8,9 @@ use std::str::FromStr;
 
 use aes::Aes256;
 use aes::cipher::block_padding::NoPadding;
-use aes::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit, StreamCipher};
+use aes::cipher::{
+    BlockCipherDecrypt, BlockCipherEncrypt, BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit, StreamCipher,
+};
 use hmac::{Hmac, Mac};
 use md5::digest::common::BlockSizeUser;
 use md5::{Digest, Md5};
@@ -305,10 +307,11 @@ impl Derived {
 
     /// Encrypts whole blocks in place.
     pub(crate) fn encrypt(&self, mode: CipherMode, blocks: &mut [u8]) {
-        let (key, iv, length) = (&self.key.into(), &self.iv.into(), blocks.len());
+        let (key, iv, length) = ((&self.key).into(), (&self.iv).into(), blocks.len());
         let done = match mode {
             CipherMode::Ecb => {
-                ecb(blocks, |block| aes::cipher::BlockCipherEncrypt::encrypt_block(&Aes256::new(key), block));
+                let aes = Aes256::new(key);
+                ecb(blocks, |block| aes.encrypt_block(block));
                 Ok(())
             }
             CipherMode::Cbc | CipherMode::Legacy => {
@@ -328,10 +331,11 @@ impl Derived {
 
     /// Decrypts whole blocks in place.
     pub(crate) fn decrypt(&self, mode: CipherMode, blocks: &mut [u8]) {
-        let (key, iv) = (&self.key.into(), &self.iv.into());
+        let (key, iv) = ((&self.key).into(), (&self.iv).into());
         match mode {
             CipherMode::Ecb => {
-                ecb(blocks, |block| aes::cipher::BlockCipherDecrypt::decrypt_block(&Aes256::new(key), block));
+                let aes = Aes256::new(key);
+                ecb(blocks, |block| aes.decrypt_block(block));
             }
             CipherMode::Cbc | CipherMode::Legacy => {
                 let done = cbc::Decryptor::<Aes256>::new(key, iv).decrypt_padded::<NoPadding>(blocks).map(drop);
@@ -343,7 +347,7 @@ impl Derived {
     }
 
     fn stream(&self, mode: CipherMode, bytes: &mut [u8]) {
-        let (key, iv) = (&self.key.into(), &self.iv.into());
+        let (key, iv) = ((&self.key).into(), (&self.iv).into());
         match mode {
             CipherMode::Ctr => ctr::Ctr128BE::<Aes256>::new(key, iv).apply_keystream(bytes),
             _ => ofb::Ofb::<Aes256>::new(key, iv).apply_keystream(bytes),
@@ -355,6 +359,43 @@ fn ecb(blocks: &mut [u8], each: impl Fn(&mut aes::Block)) {
     for block in blocks.chunks_exact_mut(BLOCK) {
         if let Ok(block) = block.try_into() {
             each(block);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mode_decrypts_what_it_encrypted_and_no_other_mode_does() {
+        let derived = Derived::new(b"correct horse", b"NaClNaCl");
+        let plain = [b"sixteen bytes...".as_slice(), &[7; 48]].concat();
+        for mode in CipherMode::ALL {
+            let mut sealed = plain.clone();
+            derived.encrypt(mode, &mut sealed);
+            for other in CipherMode::ALL {
+                let mut opened = sealed.clone();
+                derived.decrypt(other, &mut opened);
+                let alike = |mode| if mode == CipherMode::Legacy { CipherMode::Cbc } else { mode };
+                assert_eq!(opened == plain, alike(mode) == alike(other), "{mode}, read as {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_read_in_any_case_and_only_those_that_exist() {
+        for mode in CipherMode::ALL {
+            assert_eq!(mode.to_string().to_uppercase().parse(), Ok(mode));
+        }
+        for digest in DigestType::ALL {
+            assert_eq!(digest.to_string().to_lowercase().parse(), Ok(digest));
+        }
+        for name in ["", "pcbc", "asymmetric", "CBC ", "aes"] {
+            assert_eq!(name.parse::<CipherMode>(), Err(UnknownName::Mode), "{name:?}");
+        }
+        for name in ["", "sha", "sha-256", "sha3", "sha224"] {
+            assert_eq!(name.parse::<DigestType>(), Err(UnknownName::Digest), "{name:?}");
         }
     }
 }

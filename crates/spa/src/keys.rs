@@ -194,3 +194,36 @@ pub struct Keys {
     /// Authenticates. Without one a packet can be altered by anybody; such stanzas work, as in the original.
     pub hmac: Option<HmacKey>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_neither_empty_nor_longer_than_a_server_takes() {
+        let cipher = |length| CipherKey::new(&vec![b'k'; length]).map(|key| key.length());
+        assert_eq!([0, 1, 32, 33].map(cipher), [Err(KeyError::Empty), Ok(1), Ok(32), Err(KeyError::CipherTooLong(33))]);
+        let hmac = |length| HmacKey::new(DigestType::Sha256, &vec![b'k'; length]).map(|key| key.length());
+        assert_eq!([0, 1, 136, 137].map(hmac), [Err(KeyError::Empty), Ok(1), Ok(136), Err(KeyError::HmacTooLong(137))]);
+        assert_eq!(HmacKey::from_base64(DigestType::Md5, "====").map(|_| ()), Err(KeyError::Empty));
+    }
+
+    #[test]
+    fn legacy_mode_counts_16_bytes_and_fills_up_with_the_digit_0() {
+        let parts = |mode, key: &str| {
+            let derived = CipherKey::from_text(key).unwrap().derive(mode, b"NaClNaCl");
+            (derived.parts().0.to_vec(), derived.parts().1.to_vec())
+        };
+        assert_eq!(parts(CipherMode::Legacy, "short"), parts(CipherMode::Cbc, "short00000000000"));
+        assert_eq!(parts(CipherMode::Legacy, "longer than sixteen"), parts(CipherMode::Cbc, "longer than sixt"));
+        assert_eq!(parts(CipherMode::Legacy, "sixteen bytes..."), parts(CipherMode::Cbc, "sixteen bytes..."));
+    }
+
+    #[test]
+    fn keys_are_not_shown() {
+        let cipher = CipherKey::from_text("secret").unwrap();
+        let hmac = Some(HmacKey::from_text(DigestType::Sha256, "secret").unwrap());
+        let shown = format!("{:?}", Keys { cipher, mode: CipherMode::Cbc, hmac });
+        assert_eq!(shown, "Keys { cipher: CipherKey(..), mode: Cbc, hmac: Some(HmacKey(SHA256, ..)) }");
+    }
+}

@@ -262,3 +262,62 @@ impl OpenError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_36_to_1499_characters_of_the_alphabet() {
+        for length in [0, 35, 1500, 9000] {
+            let parsed = SealedPacket::parse(&vec![b'A'; length]).map(|packet| packet.text().len());
+            assert_eq!(parsed, Err(NotSpa::Length(length)));
+        }
+        for length in [36, 399, 400, 1499] {
+            let packet = vec![b'A'; length];
+            assert_eq!(SealedPacket::parse(&packet).map(|packet| packet.is_of_gpg_size()), Ok(length >= 400));
+        }
+        for byte in (0..=u8::MAX).filter(|byte| !byte.is_ascii_alphanumeric() && !b"+/".contains(byte)) {
+            for at in [0, 100, 199] {
+                let mut packet = [b'A'; 200];
+                packet[at] = byte;
+                assert_eq!(SealedPacket::parse(&packet).map(|_| ()), Err(NotSpa::Alphabet), "{byte:#x} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_prefix_left_in_place_is_found_before_anything_else() {
+        let with = |prefix: &str, length| prefix.to_owned() + &"A".repeat(length - prefix.len());
+        let parse = |text: String| SealedPacket::parse(text.as_bytes()).map(|_| ());
+        assert_eq!(parse(with("U2FsdGVkX1", 200)), Err(NotSpa::Prefix));
+        assert_eq!(parse(with("hQ", 401)), Err(NotSpa::Prefix));
+        assert_eq!(parse(with("hQ", 400)), Ok(()), "a symmetric packet may begin so, one of GPG is longer");
+    }
+
+    #[test]
+    fn something_must_be_left_once_the_hmac_is_taken_off() {
+        let key = HmacKey::from_text(DigestType::Sha512, "battery staple").unwrap();
+        for (length, why) in [(36, OpenError::HmacShort), (121, OpenError::HmacShort), (122, OpenError::Hmac)] {
+            let text = "A".repeat(length);
+            let authentic = SealedPacket::parse(text.as_bytes()).unwrap().authenticate(&key);
+            assert_eq!(authentic.map(|_| ()), Err(why), "{length}");
+        }
+    }
+
+    #[test]
+    fn only_well_formed_padding_is_taken_off() {
+        let table: [(&[u8], usize); 7] = [
+            (&[16; 16], 16),
+            (b"fifteen bytes..\x01", 1),
+            (b"fourteen bytes\x02\x02", 2),
+            (b"fourteen bytes\x01\x02", 0),
+            (b"whole blocks end", 0), // of versions before 2.5
+            (b"fifteen bytes..\x00", 0),
+            (&[17; 32], 0),
+        ];
+        for (bytes, length) in table {
+            assert_eq!(padding(bytes), length, "{}", bytes.escape_ascii());
+        }
+    }
+}

@@ -62,8 +62,10 @@ pub enum SealError {
         /// The most bytes of plaintext with these keys.
         most: usize,
     },
-    /// A server does not look at payloads this short. Only times before September 2001 make one.
-    #[error("the packet would have {0} characters, and servers look at none with fewer than 140")]
+    /// A server does not look at payloads this short: a command of a few letters, a user name of one, and MD5 make one.
+    #[error(
+        "the packet would have {0} characters, and servers look at none with fewer than 140: use a longer user name or digest"
+    )]
     TooShort(usize),
     /// The message has more bytes than a decoder takes.
     #[error("address and request together have {0} bytes; servers take at most 192: ask for less")]
@@ -169,4 +171,41 @@ fn most_plaintext(keys: &Keys) -> usize {
         (container * 4).div_ceil(3) - PREFIX.len() + tag < GPG_SIZE
     };
     (0..GPG_SIZE).take_while(fits).last().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CipherKey, CipherMode, HmacKey};
+
+    #[test]
+    fn knows_how_much_fits_beside_each_hmac() {
+        let keys = |hmac: Option<DigestType>| Keys {
+            cipher: CipherKey::from_text("correct horse").unwrap(),
+            mode: CipherMode::Cbc,
+            hmac: hmac.map(|digest| HmacKey::from_text(digest, "battery staple").unwrap()),
+        };
+        assert_eq!(most_plaintext(&keys(None)), 287);
+        for (digest, most) in DigestType::ALL.into_iter().zip([271, 255, 255, 239, 223, 255, 223]) {
+            assert_eq!(most_plaintext(&keys(Some(digest))), most, "{digest}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_every_server_drops_and_says_what_to_shorten() {
+        let keys = Keys { cipher: CipherKey::from_text("k").unwrap(), mode: CipherMode::Cbc, hmac: None };
+        let seal =
+            |knock: &Knock| knock.seal_with_salt(&keys, DigestType::Md5, [0; SALT]).map(|sealed| sealed.text().len());
+        let command = |length: usize| {
+            let command = crate::CommandText::new("x".repeat(length)).unwrap();
+            let request = crate::Request::Command { allow: crate::AllowIp::Source, command };
+            let (nonce, name) = ("0123456789012345".parse().unwrap(), "a".parse().unwrap());
+            Knock::new(nonce, name, UnixTime(1_700_000_000), request)
+        };
+        assert_eq!(seal(&command(5)), Ok(140));
+        assert_eq!(seal(&Knock { time: UnixTime(999_999_999), ..command(5) }), Err(SealError::TooShort(118)));
+        assert_eq!(seal(&Knock { time: UnixTime(1 << 32), ..command(5) }), Err(FieldError::Time.into()));
+        assert!(matches!(seal(&command(170)), Err(SealError::TooLong { most: 287, .. })));
+        assert_eq!(seal(&command(185)), Err(SealError::MessageTooLong(193)));
+    }
 }

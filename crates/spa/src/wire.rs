@@ -391,3 +391,78 @@ impl<'t> Fields<'t> {
         self.0.map_or(0, |rest| rest.split(':').count())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOCAL: Decoding = Decoding { ipv6_allow: true };
+
+    /// Adds the right digest and decodes.
+    fn read(fields: &str) -> Result<Knock, DecodeError> {
+        let digest = DigestType::Sha256.of(fields.as_bytes());
+        decode(format!("{fields}:{}", digest.as_str()).as_bytes(), &LOCAL).map(|(knock, _)| knock)
+    }
+
+    /// `10.1.2.3,tcp/22`, from user `user`.
+    fn with_type(kind: &str, rest: &str) -> String {
+        format!("1234567890123456:dXNlcg:1700000000:3.0.0:{kind}:MTAuMS4yLjMsdGNwLzIy{rest}")
+    }
+
+    #[test]
+    fn every_type_is_written_as_it_was_read() {
+        let nat = base64::encode(b"10.0.0.5,22");
+        for (kind, rest) in [
+            ("0", String::new()),
+            ("0", ":1234".to_owned()),
+            ("1", String::new()),
+            ("1", ":1234".to_owned()),
+            ("2", format!(":{nat}")),
+            ("2", format!(":{nat}:1234")),
+            ("3", ":60".to_owned()),
+            ("3", ":1234:60".to_owned()),
+            ("4", format!(":{nat}:60")),
+            ("4", format!(":{nat}:1234:60")),
+            ("5", format!(":{nat}")),
+            ("6", format!(":{nat}:1234:65536")),
+        ] {
+            let fields = with_type(kind, &rest);
+            let knock = read(&fields).unwrap_or_else(|why| panic!("{fields}: {why}"));
+            assert_eq!(knock.request.message_type().to_string(), kind);
+            assert_eq!(
+                knock.server_auth.is_some(),
+                rest.contains(":1234"),
+                "{fields}: the type decides, not the digits"
+            );
+            assert_eq!(encode(&knock), fields);
+        }
+    }
+
+    #[test]
+    fn no_type_takes_a_field_too_many_or_too_few() {
+        let nat = base64::encode(b"10.0.0.5,22");
+        for (kind, rest, why) in [
+            ("0", ":1234:60".to_owned(), DecodeError::ManyFields),
+            ("1", ":1234:60".to_owned(), DecodeError::ManyFields),
+            ("1", ":".to_owned(), DecodeError::EmptyField),
+            ("2", String::new(), DecodeError::NatMissing),
+            ("3", String::new(), DecodeError::TimeoutMissing),
+            ("3", ":1234:".to_owned(), DecodeError::TimeoutMissing),
+            ("3", "::60".to_owned(), DecodeError::EmptyField),
+            ("4", format!(":{nat}"), DecodeError::TimeoutMissing),
+            ("5", format!(":{nat}:1234:60"), DecodeError::ManyFields),
+            ("6", format!(":{nat}:1234:60:60"), DecodeError::ManyFields),
+        ] {
+            assert_eq!(read(&with_type(kind, &rest)), Err(why), "{kind}{rest}");
+        }
+    }
+
+    #[test]
+    fn looks_at_the_first_eleven_colons_only() {
+        let eleven = with_type("1", ":a:b:c:d:e");
+        assert_eq!(eleven.matches(':').count(), 10);
+        assert_eq!(read(&eleven), Err(DecodeError::ManyFields));
+        let digest_at_twelve = read(&with_type("1", ":a:b:c:d:e:f"));
+        assert!(matches!(digest_at_twelve, Err(DecodeError::DigestLength(45))), "{digest_at_twelve:?}");
+    }
+}
