@@ -40,10 +40,10 @@ fn says(knock: &Knock, fields: &str) {
     let mut fields = fields.split(':');
     let mut next = || fields.next().expect("a field");
     let unpack = |text: &str| field(text).expect("base64");
-    assert_eq!(knock.nonce.as_str(), next());
-    assert_eq!(knock.username.as_str().as_bytes(), unpack(next()));
-    assert_eq!(Ok(knock.time.0), next().parse());
-    assert_eq!(knock.version.as_str(), next());
+    assert_eq!(knock.nonce.as_str(), next(), "the random value");
+    assert_eq!(knock.username.as_str().as_bytes(), unpack(next()), "the user name");
+    assert_eq!(Ok(knock.time.0), next().parse(), "the time");
+    assert_eq!(knock.version.as_str(), next(), "the version");
     let kind: u8 = next().parse().expect("a digit");
     let message = unpack(next());
     assert!(!message.contains(&0));
