@@ -27,8 +27,7 @@ impl OpenError {
     #[must_use]
     pub fn fko(self) -> Fko {
         match self {
-            Self::HmacShort => invalid!(47, "ENCODE_MSGLEN_VALIDFAIL"),
-            Self::Hmac => invalid!(75, "HMAC_COMPAREFAIL"),
+            Self::Hmac | Self::HmacShort => invalid!(75, "HMAC_COMPAREFAIL"),
             Self::SizeClass => invalid!(65, "ENCRYPT_TYPE_UNKNOWN"),
             Self::NotBase64 | Self::Block | Self::Magic => invalid!(53, "ENCRYPT_CIPHERLEN_VALIDFAIL"),
             Self::Decode(why) => why.fko(),

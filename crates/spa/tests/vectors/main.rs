@@ -1,6 +1,7 @@
 //! Packets of the original client and library, good and bad; each says what is expected. Most must be refused.
 //!
-//! `valid`, `frames` and `replay` open; `invalid`, `quirks` and most of `field_rules` do not, and say why. Strings are Latin-1:
+//! `valid`, `frames` and `replay` open; `invalid`, `quirks` and most of `field_rules` do not, and say why; `logged` holds
+//! the words that the original's programs print for its error numbers. Strings are Latin-1:
 //! one character is one byte. The values of `micro.json` are tested inside the crate.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has found something")]
@@ -11,7 +12,7 @@ mod seals;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use spa::{AllowIp, CipherKey, CipherMode, DigestType, HmacKey, KeyError, Keys, Knock};
+use spa::{AllowIp, CipherKey, CipherMode, DigestType, Fko, HmacKey, KeyError, Keys, Knock};
 
 /// The rows of one vector file.
 fn vectors<V: DeserializeOwned>(name: &str) -> Vec<V> {
@@ -29,6 +30,9 @@ fn hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hexadecimal")).collect()
 }
 
+/// The reason code of a refusal, and the original's name for it, where it has one.
+type Refused = (&'static str, Option<Fko>);
+
 #[derive(Deserialize)]
 struct Inputs {
     key: Key,
@@ -45,18 +49,25 @@ enum Key {
 }
 
 impl Inputs {
-    fn keys(&self) -> Result<Keys, KeyError> {
+    /// The keys, or the reason code of what is no key. To a decoder an empty HMAC key means that there is none.
+    fn keys(&self) -> Result<Keys, Refused> {
+        let unusable = |why: KeyError| (why.reason(), Some(why.fko()));
         let cipher = match &self.key {
             Key::Text(text) => CipherKey::new(&latin1(text)),
             Key::Base64(text) => CipherKey::from_base64(text),
-        }?;
-        let mode: CipherMode = self.mode.parse().expect("a mode");
-        let digest = || self.hmac_type.as_deref().expect("an HMAC type").parse::<DigestType>().expect("a digest");
+        };
+        let mode: CipherMode = self.mode.parse().map_err(|_| ("E_MODE", None))?;
+        let digest = match self.hmac_type.as_deref().map(str::parse::<DigestType>) {
+            None => DigestType::default(),
+            Some(named) => named.map_err(|_| ("E_HMAC_TYPE", None))?,
+        };
         let hmac = match &self.hmac_key {
             None => None,
-            Some(Key::Text(text)) => Some(HmacKey::new(digest(), &latin1(text))?),
-            Some(Key::Base64(text)) => Some(HmacKey::from_base64(digest(), text)?),
+            Some(Key::Text(text) | Key::Base64(text)) if text.is_empty() => None,
+            Some(Key::Text(text)) => Some(HmacKey::new(digest, &latin1(text)).map_err(unusable)?),
+            Some(Key::Base64(text)) => Some(HmacKey::from_base64(digest, text).map_err(unusable)?),
         };
+        let cipher = cipher.map_err(unusable)?;
         Ok(Keys { cipher, mode, hmac })
     }
 }
