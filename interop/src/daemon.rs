@@ -85,8 +85,10 @@ impl Setup {
     }
 
     /// Runs the server to its end with more arguments, as `-S`, `-K` or a wrong configuration do.
+    /// One that does not end within 10 seconds is ended, with status 124.
     pub fn run(&self, server: &Host, more: &[&str]) -> Finished {
-        let mut argv = self.argv(server);
+        let mut argv: Vec<String> = ["timeout", "-k", "1", "10"].map(String::from).into();
+        argv.extend(self.argv(server));
         argv.extend(more.iter().map(|&argument| argument.to_owned()));
         server.run(&argv)
     }

@@ -27,7 +27,7 @@ pub struct Door {
     pub protocol: String,
     /// To which port.
     pub port: u16,
-    /// Unix time at which it ends; `None` if nothing says so.
+    /// Unix time at which it ends, rounded up; `None` if nothing says so.
     pub ends: Option<u64>,
 }
 
@@ -136,7 +136,8 @@ fn nft_door(element: &Value) -> Option<Door> {
         client: client.as_str()?.parse().ok()?,
         protocol: protocol.as_str()?.to_owned(),
         port: u16::try_from(port.as_u64()?).ok()?,
-        ends: expires.map(|seconds| now() + seconds),
+        // nft rounds what is left down, and so does the clock.
+        ends: expires.map(|seconds| now() + seconds + 1),
     })
 }
 

@@ -20,7 +20,7 @@ fn mistakes_are_told_with_file_and_line() {
         ("", "SOURCE ANY\nKEY abc\nHMAC_KEY abcd\nFW_ACCESS_TIMEOUT 99999999\n", "access.conf", 4),
         // Lines 1 and 2 of fwknopd.conf are written by Setup.
         ("MAX_SPA_PACKET_AGE -1;", GOOD, "fwknopd.conf", 3),
-        ("UDPSERV_PORT 70000;", GOOD, "fwknopd.conf", 3),
+        ("UDPSERV_PORT 200000;", GOOD, "fwknopd.conf", 3),
     ];
     for (config, access, file, line) in cases {
         let setup = Setup::new(Maker::Ours, Wall::Nft, access).line(config);
@@ -58,7 +58,7 @@ fn files_that_are_not_there() {
         (&["-f", "-c", "/nonexistent/fwknopd.conf"][..], "[*] Could not open config file: /nonexistent/fwknopd.conf"),
         (&["-f", "-a", "/nonexistent/access.conf"], "/nonexistent/access.conf"),
         (&["-f", "-i", "nonexistent0"], "nonexistent0"),
-        (&["-S", "-K"], "The -D, -K, -R, and -S options are mutually exclusive. Pick only one."),
+        (&["-S", "-K"], "The -D, -K, -R, and -S options are mutually exclusive."),
     ] {
         let done = setup.run(&lab.server, arguments);
         assert_eq!(done.code, Some(1), "{done:?}");
