@@ -48,12 +48,16 @@ pub struct Engine<R> {
     stanzas: Vec<KeyedStanza>,
     replays: R,
     terms: Terms,
+    /// Then a packet can be cut to another text that says the same (an HMAC, or a block of padding, is taken off), and what
+    /// it says is used up beside its text.
+    some_without_hmac: bool,
 }
 
 impl<R: ReplayStore> Engine<R> {
     /// An engine that has heard nothing yet.
     pub fn new(stanzas: Vec<KeyedStanza>, replays: R, terms: Terms) -> Self {
-        Self { stanzas, replays, terms }
+        let some_without_hmac = stanzas.iter().any(|keyed| keyed.keys.hmac.is_none());
+        Self { stanzas, replays, terms, some_without_hmac }
     }
 
     /// The used packets.
@@ -101,13 +105,16 @@ impl<R: ReplayStore> Engine<R> {
                     continue;
                 }
             };
-            if !claimed {
-                match self.replays.claim(digest, arrival, now.unix) {
-                    Ok(()) => claimed = true,
-                    Err(Unclaimed::Replayed(before)) => return refuse(notes, Refusal::Replayed(before)),
-                    Err(Unclaimed::Unrecorded(error)) => {
-                        no(Refusal::Unrecorded(error));
-                        return None; // used up, and never granted without a record
+            if !std::mem::replace(&mut claimed, true) {
+                let names = std::iter::once(digest).chain(self.some_without_hmac.then(|| knock.content_digest()));
+                for name in names {
+                    match self.replays.claim(name, arrival, now.unix) {
+                        Ok(()) => {}
+                        Err(Unclaimed::Replayed(before)) => return refuse(notes, Refusal::Replayed(before)),
+                        Err(Unclaimed::Unrecorded(error)) => {
+                            no(Refusal::Unrecorded(error));
+                            return None; // used up, and never granted without a record
+                        }
                     }
                 }
             }

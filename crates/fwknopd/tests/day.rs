@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::time::Duration;
 
+use base64::Engine as _;
 use fwknop_conf::complaint::Complaints;
 use fwknopd::access::{self, Stanza, StanzaKeys};
 use fwknopd::args::Args;
@@ -205,6 +206,30 @@ fn every_spelling_but_one_is_refused() {
     }
     assert_eq!(day.open_at(NOON), Vec::<String>::new());
     assert!(day.hears(&packet, CLIENT, NOON)[1].starts_with("Added"), "none of them has used it up");
+}
+
+#[test]
+fn without_an_hmac_a_shorter_text_that_says_the_same_is_a_replay() {
+    let keys = "KEY correct horse\n";
+    let opens = |packet: &str| {
+        let lines = Day::begins(&format!("SOURCE ANY\n{keys}")).hears(packet, CLIENT, NOON);
+        lines.last().unwrap().starts_with("Added")
+    };
+    // With this user name the plaintext is whole blocks, so its last block is nothing but padding.
+    let packet = &Client { user: "alicebobcde", keys, ports: "tcp/22,tcp/80", ..ALICE }.seals(1);
+    assert!(opens(&without_last_block(packet)), "it is a good packet");
+    let mut day = Day::begins(&format!("SOURCE ANY\n{keys}"));
+    assert!(day.hears(packet, CLIENT, NOON)[1].starts_with("Added"));
+    let again = day.hears(&without_last_block(packet), "192.0.2.66", NOON + 1);
+    assert!(again.last().unwrap().starts_with("Replay detected from source IP: 192.0.2.66"), "{again:?}");
+}
+
+/// What anybody can make of a packet that has no HMAC.
+fn without_last_block(packet: &str) -> String {
+    use base64::engine::general_purpose::STANDARD_NO_PAD;
+    let mut container = STANDARD_NO_PAD.decode(format!("U2FsdGVkX1{packet}")).unwrap();
+    container.truncate(container.len() - 16);
+    STANDARD_NO_PAD.encode(container)["U2FsdGVkX1".len()..].to_owned()
 }
 
 #[test]

@@ -114,7 +114,9 @@ impl Duty {
         };
         let until = UnixTime(now.unix.0 + u64::from(seconds.get()));
         let grant = Grant { stanza: *stanza, client: *client, ports: ports.clone(), until };
-        match firewall.open(&grant, now.unix) {
+        let opened = firewall.open(&grant, now.unix);
+        tell_commands(&mut **firewall, journal);
+        match opened {
             Ok(opened) => {
                 for notice in &opened.notices {
                     journal.line(notice);
@@ -160,7 +162,9 @@ impl Duty {
         }
         // The ledger counts time since boot: if the wall clock was set back meanwhile, these rules have ended all the same.
         let latest = ended.iter().map(|rule| rule.until).max().unwrap_or(now.unix);
-        match firewall.close(&ended, latest.max(now.unix)) {
+        let closed = firewall.close(&ended, latest.max(now.unix));
+        tell_commands(&mut **firewall, journal);
+        match closed {
             Ok(removed) => removed.iter().for_each(|removed| journal.write(Level::Info, removed)),
             Err(error) => {
                 journal.write(Level::Error, format_args!("ended rules may still be open: {}", crate::chain(&error)));
@@ -234,6 +238,11 @@ impl Duty {
             );
         }
     }
+}
+
+/// Every command that the firewall ran, for who asked with `-v`.
+fn tell_commands(firewall: &mut dyn Firewall, journal: &mut Journal) {
+    firewall.trace().iter().for_each(|command| journal.line(command));
 }
 
 /// Where no service manager listens, there is nobody to tell, and no error.
