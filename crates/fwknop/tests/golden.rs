@@ -46,7 +46,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ("gpg-mode-ignored", GPG),
     ("err-gpg-ambiguous", GPG),
     ("err-gpg-nosigner", GPG),
-    ("cmd-limit-hmac", "spa counts the HMAC into the limit of a command, too; servers that run commands do not"),
 ];
 const GPG: &str = "GnuPG is refused";
 

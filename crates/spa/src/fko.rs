@@ -30,6 +30,7 @@ impl OpenError {
             Self::Hmac | Self::HmacShort => invalid!(75, "HMAC_COMPAREFAIL"),
             Self::SizeClass => invalid!(65, "ENCRYPT_TYPE_UNKNOWN"),
             Self::NotBase64 | Self::Block | Self::Magic => invalid!(53, "ENCRYPT_CIPHERLEN_VALIDFAIL"),
+            Self::GpgHeader => Fko { number: 132, text: "Decryption operation failed" },
             Self::Decode(why) => why.fko(),
         }
     }
@@ -131,6 +132,7 @@ impl SealError {
                 Fko { number: 94, text: "Value or Size of the data exceeded the max allowed" }
             }
             Self::NatTooLong(_) => Fko { number: 103, text: "Invalid SPA nat_access message format" },
+            Self::Gpg(why) => why.fko(),
             Self::Field(why) => why.fko(),
         }
     }

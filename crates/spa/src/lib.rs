@@ -39,6 +39,7 @@
 //! | make, read, keep keys | [`Keys`], [`CipherKey`], [`HmacKey`] |
 //! | send | [`Knock::seal`] |
 //! | receive | [`carrier::unwrap`], [`SealedPacket::parse`], [`SealedPacket::open`], [`SealedPacket::replay_digest`] |
+//! | leave encryption to gpg | [`Knock::unsealed`], [`Unsealed::seal`]; [`SealedPacket::authenticate_gpg`], [`GpgPacket::ciphertext`], [`GpgPlaintext`] |
 //! | go through HTTP | [`carrier::Request`], [`carrier::unwrap`] |
 //! | speak of errors as the original does | [`Fko`]; stable reason codes: `reason()` of each error |
 
@@ -47,6 +48,7 @@ pub mod carrier;
 mod crypto;
 mod fields;
 mod fko;
+mod gpg;
 mod keys;
 mod knock;
 mod packet;
@@ -63,6 +65,7 @@ pub use carrier::ingress;
 pub use crypto::{CipherMode, DigestType, UnknownName};
 pub use fields::{AllowIp, FieldError, Nonce, ServerAuth, UnixTime, Username, Version};
 pub use fko::Fko;
+pub use gpg::{Ciphertext, GpgPacket, GpgPlaintext, GpgUnfit, Recipients, Unsealed};
 pub use keys::{CipherKey, HmacKey, KeyError, Keys};
 pub use knock::Knock;
 pub use packet::{AuthenticPacket, NotSpa, OpenError, Plaintext, SealedPacket};

@@ -25,12 +25,12 @@ use crate::{CipherKey, HmacKey, Keys, Knock, ReplayDigest};
 /// The constant beginning of every symmetric packet, which is not sent.
 pub(crate) const PREFIX: &str = "U2FsdGVkX1";
 /// The same of an OpenPGP packet.
-const GPG_PREFIX: &str = "hQ";
+pub(crate) const GPG_PREFIX: &str = "hQ";
 pub(crate) const MAGIC: &[u8] = b"Salted__";
 /// Texts on the wire have at least this many characters …
 const SHORTEST: usize = 36;
 /// … and fewer than this.
-const END: usize = 1500;
+pub(crate) const END: usize = 1500;
 /// From this many characters on, a text counts as OpenPGP (section 9.1).
 pub(crate) const GPG_SIZE: usize = 400;
 /// The smallest payload that a daemon looks at (section 10.1) …
@@ -123,14 +123,15 @@ impl<'p> SealedPacket<'p> {
 
     /// Checks the HMAC, in constant time and without allocating. Nothing of the packet is looked at otherwise.
     pub fn authenticate(&self, key: &HmacKey) -> Result<AuthenticPacket<'p>, OpenError> {
+        Ok(AuthenticPacket { text: self.authentic_text(key, PREFIX)?, authenticated: true })
+    }
+
+    /// The text without its HMAC, which must be right for the text with this prefix.
+    pub(crate) fn authentic_text(&self, key: &HmacKey, prefix: &str) -> Result<&'p str, OpenError> {
         let tag_at = self.0.len().checked_sub(key.digest().text_length()).filter(|rest| *rest >= SHORTEST);
         let (text, tag) = tag_at.and_then(|at| self.0.split_at_checked(at)).ok_or(OpenError::HmacShort)?;
-        let expected = key.state().tag(&[PREFIX.as_bytes(), text.as_bytes()]);
-        if expected.as_bytes().ct_eq(tag.as_bytes()).into() {
-            Ok(AuthenticPacket { text, authenticated: true })
-        } else {
-            Err(OpenError::Hmac)
-        }
+        let expected = key.state().tag(&[prefix.as_bytes(), text.as_bytes()]);
+        if expected.as_bytes().ct_eq(tag.as_bytes()).into() { Ok(text) } else { Err(OpenError::Hmac) }
     }
 
     /// Takes the packet as it is, for a stanza without an HMAC key. Whoever sent it may have altered it.
@@ -203,7 +204,7 @@ fn padding(bytes: &[u8]) -> usize {
 pub struct Plaintext(Zeroizing<Vec<u8>>);
 
 impl Plaintext {
-    /// What another decryption gave, that of an OpenPGP packet for instance.
+    /// What another decryption gave. (For OpenPGP see [`GpgPlaintext`](crate::GpgPlaintext).)
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
@@ -230,8 +231,8 @@ pub enum OpenError {
     /// The HMAC is wrong.
     #[error("the HMAC is wrong")]
     Hmac,
-    /// Its length makes it an OpenPGP packet.
-    #[error("its length belongs to an OpenPGP packet")]
+    /// Its length makes it a packet of the other kind.
+    #[error("its length belongs to the other kind of packet")]
     SizeClass,
     /// Not the only spelling of its bytes.
     #[error("it is not base64, or not its only spelling")]
@@ -242,6 +243,9 @@ pub enum OpenError {
     /// It does not begin as a symmetric packet does.
     #[error("its header is wrong")]
     Magic,
+    /// It does not begin as an OpenPGP packet does.
+    #[error("it does not begin as an OpenPGP message to an RSA key does")]
+    GpgHeader,
     /// What was decrypted is not a knock.
     #[error(transparent)]
     Decode(#[from] DecodeError),
@@ -258,6 +262,7 @@ impl OpenError {
             Self::NotBase64 => "E_NOT_BASE64",
             Self::Block => "E_BLOCK",
             Self::Magic => "E_MAGIC",
+            Self::GpgHeader => "E_GPG_DECRYPT",
             Self::Decode(why) => why.reason(),
         }
     }

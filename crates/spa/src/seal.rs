@@ -8,15 +8,15 @@ use zeroize::Zeroizing;
 
 use crate::crypto::{BLOCK, DigestType, SALT};
 use crate::packet::{GPG_SIZE, LEAST_PAYLOAD, MAGIC, PREFIX};
-use crate::{FieldError, Keys, Knock, UnixTime, base64, wire};
+use crate::{FieldError, GpgUnfit, Keys, Knock, Request, UnixTime, base64, wire};
 
 /// A packet ready to be sent, with what went into it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sealed {
-    text: String,
-    fields: String,
-    digest: String,
-    hmac: Option<String>,
+    pub(crate) text: String,
+    pub(crate) fields: String,
+    pub(crate) digest: String,
+    pub(crate) hmac: Option<String>,
 }
 
 impl Sealed {
@@ -76,6 +76,9 @@ pub enum SealError {
     /// Server authentication and timeout together have more characters than a decoder takes.
     #[error("the server authentication is too long: it may have at most 192 bytes, and 187 with a timeout")]
     AuthTooLong,
+    /// What gpg made of it fits into no packet.
+    #[error("servers could not open what gpg made: {0}")]
+    Gpg(GpgUnfit),
     /// The time, or the address to allow, does not fit the format.
     #[error(transparent)]
     Field(#[from] FieldError),
@@ -91,6 +94,7 @@ impl SealError {
             Self::AuthTooLong => "E_AUTH_TOO_LONG",
             Self::MessageTooLong(_) => "E_MSG_TOO_LONG",
             Self::NatTooLong(_) => "E_NAT_TOO_LONG",
+            Self::Gpg(why) => why.reason(),
             Self::Field(why) => why.reason(),
         }
     }
@@ -116,8 +120,8 @@ impl Knock {
         let full = encrypt(&plaintext, keys, &salt);
         let hmac = keys.hmac.as_ref().map(|key| key.state().tag(&[full.as_bytes()]).as_str().to_owned());
         let text = format!("{}{}", full.strip_prefix(PREFIX).unwrap_or_default(), hmac.as_deref().unwrap_or_default());
-        if text.len() >= GPG_SIZE {
-            let most = most_plaintext(keys);
+        let most = self.most_plaintext(keys);
+        if plaintext.len() > most {
             return Err(SealError::TooLong { length: text.len(), plaintext: plaintext.len(), most });
         }
         if text.len() < LEAST_PAYLOAD {
@@ -127,7 +131,7 @@ impl Knock {
     }
 
     /// Refuses what fits no packet of any size.
-    fn check(&self) -> Result<(), SealError> {
+    pub(crate) fn check(&self) -> Result<(), SealError> {
         self.request.allow().checked()?;
         let message = self.request.message().len();
         if message > LONGEST_VALUE {
@@ -149,6 +153,25 @@ impl Knock {
     }
 }
 
+impl Knock {
+    /// The longest plaintext that a server does not take for an OpenPGP packet with these keys (section 8.5).
+    ///
+    /// It measures what it received. Only where commands may be run it tries its symmetric keys whatever the size, and
+    /// measures the text without its HMAC, but with the prefix.
+    fn most_plaintext(&self, keys: &Keys) -> usize {
+        let tag = keys.hmac.as_ref().map(|key| key.digest().text_length());
+        let fits = |plaintext: &usize| {
+            let container = (plaintext / BLOCK + 2) * BLOCK;
+            let full = (container * 4).div_ceil(3);
+            match (&self.request, tag) {
+                (Request::Command { .. }, Some(_)) => full < GPG_SIZE,
+                (_, tag) => full - PREFIX.len() + tag.unwrap_or_default() < GPG_SIZE,
+            }
+        };
+        (0..GPG_SIZE).take_while(fits).last().unwrap_or_default()
+    }
+}
+
 /// Container and base64, prefix included.
 fn encrypt(plaintext: &str, keys: &Keys, salt: &[u8; SALT]) -> String {
     let padding = BLOCK - plaintext.len() % BLOCK;
@@ -163,16 +186,6 @@ fn encrypt(plaintext: &str, keys: &Keys, salt: &[u8; SALT]) -> String {
     base64::encode(&container)
 }
 
-/// The longest plaintext that stays below the size of OpenPGP packets with these keys (section 8.5).
-fn most_plaintext(keys: &Keys) -> usize {
-    let tag = keys.hmac.as_ref().map_or(0, |key| key.digest().text_length());
-    let fits = |plaintext: &usize| {
-        let container = (plaintext / BLOCK + 2) * BLOCK;
-        (container * 4).div_ceil(3) - PREFIX.len() + tag < GPG_SIZE
-    };
-    (0..GPG_SIZE).take_while(fits).last().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,9 +198,19 @@ mod tests {
             mode: CipherMode::Cbc,
             hmac: hmac.map(|digest| HmacKey::from_text(digest, "battery staple").unwrap()),
         };
-        assert_eq!(most_plaintext(&keys(None)), 287);
+        let knock = |request| {
+            let nonce = "1234567890123456".parse().unwrap();
+            Knock::new(nonce, "alice".parse().unwrap(), UnixTime(1_700_000_000), request)
+        };
+        let allow = crate::AllowIp::Source;
+        let (nat, timeout) = (crate::Nat::None, None);
+        let access = knock(Request::Access { allow, ports: "tcp/22".parse().unwrap(), nat, timeout });
+        let command = knock(Request::Command { allow, command: crate::CommandText::new("id").unwrap() });
+        assert_eq!(access.most_plaintext(&keys(None)), 287);
+        assert_eq!(command.most_plaintext(&keys(None)), 287);
         for (digest, most) in DigestType::ALL.into_iter().zip([271, 255, 255, 239, 223, 255, 223]) {
-            assert_eq!(most_plaintext(&keys(Some(digest))), most, "{digest}");
+            assert_eq!(access.most_plaintext(&keys(Some(digest))), most, "{digest}");
+            assert_eq!(command.most_plaintext(&keys(Some(digest))), 271, "{digest}");
         }
     }
 

@@ -1,11 +1,13 @@
 //! Packets of the original client and library, good and bad; each says what is expected. Most must be refused.
 //!
 //! `valid`, `frames` and `replay` open; `invalid`, `quirks` and most of `field_rules` do not, and say why; `logged` holds
-//! the words that the original's programs print for its error numbers. Strings are Latin-1:
-//! one character is one byte. The values of `micro.json` are tested inside the crate.
+//! the words that the original's programs print for its error numbers. What gpg would have to do is left out here: `gpg` is
+//! read up to the ciphertext, and from the plaintext on. Strings are Latin-1: one character is one byte. The values of
+//! `micro.json` are tested inside the crate.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has found something")]
 
+mod gpg;
 mod opens;
 mod refuses;
 mod seals;
