@@ -1,4 +1,4 @@
-//! Checks that every dependency has a licence that `deny.toml` allows, and comes from crates.io.
+//! Checks that every dependency has a licence that `deny.toml` allows, and comes from a registry.
 //!
 //! Building cargo-deny would take longer than all other checks together; what it would say about licences and
 //! sources is said here from `cargo metadata`, for every workspace of the project and every platform.
@@ -9,7 +9,8 @@ use std::process::{Command, ExitCode};
 
 use serde_json::Value;
 
-const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
+/// What the source of a package from a registry begins with; others come from a repository or a folder.
+const REGISTRY: &str = "registry+";
 
 fn main() -> ExitCode {
     let allowed = allowed();
@@ -27,7 +28,7 @@ fn complaint(package: &Value, allowed: &[String]) -> Option<String> {
     let text = |field: &str| package[field].as_str().unwrap_or_default();
     let (name, source, licence) = (text("name"), text("source"), text("license"));
     // What has no source is part of the project.
-    if !source.is_empty() && source != CRATES_IO {
+    if !source.is_empty() && !source.starts_with(REGISTRY) {
         return Some(format!("{name} comes from {source}"));
     }
     (!is_allowed(licence, allowed)).then(|| format!("{name} has the licence {licence:?}"))
