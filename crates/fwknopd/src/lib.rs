@@ -10,7 +10,7 @@
 //!  warden    checks each order again, opens and closes; has the firewall and no keys   (ledger, firewall)
 //! ```
 //!
-//! The path of a packet: [`arrival`] → [`engine`] (with [`replay`] and [`policy`]) → [`order`] → [`warden`] →
+//! The path of a packet: [`arrival`] → [`engine`] (with [`replay`] and [`policy`]) → [`order`] → `warden` →
 //! [`grant`] → [`firewall`], and at its end [`ledger`] → [`firewall`] again.
 
 pub mod access;

@@ -37,7 +37,7 @@ struct Share {
 pub struct Tally {
     /// Sources with the number of their lines that were left out, most first.
     pub sources: Vec<(IpAddr, u64)>,
-    /// Lines left out of sources beyond the [`SOURCES`] that are counted one by one.
+    /// Lines left out of sources beyond the `SOURCES` that are counted one by one.
     pub crowd: u64,
 }
 
