@@ -14,6 +14,7 @@
 //! [`grant`] → [`firewall`], and at its end [`ledger`] → [`firewall`] again.
 
 pub mod access;
+pub mod action;
 pub mod args;
 pub mod arrival;
 mod background;
@@ -60,6 +61,7 @@ pub fn run(words: &[OsString]) -> ExitCode {
     match role {
         Some((Role::Reader, rest)) => reader::run(rest),
         Some((Role::Listener, rest)) => listener::run(rest),
+        Some((Role::Runner, _)) => action::runner::run(),
         Some((Role::Daemon, rest)) => background::run(rest),
         None => commands::run(words),
     }

@@ -63,6 +63,14 @@ fn gid(name: &str) -> Option<Gid> {
     }
 }
 
+/// The same as a word for `sudo -g`.
+pub(super) fn group_word(name: &str) -> Option<String> {
+    match Group::from_name(name) {
+        Ok(Some(group)) => Some(group.name),
+        _ => gid(name).map(|gid| format!("#{gid}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
