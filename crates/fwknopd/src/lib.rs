@@ -8,6 +8,9 @@
 //!     │ orders, one line each
 //!     ▼
 //!  warden    checks each order again, opens and closes; has the firewall and no keys   (ledger, firewall)
+//!     │ errands, one line each
+//!     ▼
+//!  runner    runs commands, where a stanza has some                                   (action)
 //! ```
 //!
 //! The path of a packet: [`arrival`] → [`engine`] (with [`replay`] and [`policy`]) → [`order`] → [`warden`] →

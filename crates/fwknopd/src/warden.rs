@@ -14,6 +14,7 @@
 mod actions;
 mod duty;
 mod start;
+mod task;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

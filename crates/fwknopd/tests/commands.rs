@@ -236,8 +236,28 @@ fn a_command_that_hangs_is_ended_and_delays_no_door() {
     let log = server.log();
     let at = |what: &str| log.find(what).unwrap_or_else(|| panic!("{what}: {log}"));
     assert!(at("Removed rule") < at("CMD_EXEC command took too long"), "{log}");
-    let programs = fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
-    assert!(!programs.into_iter().any(|words| words == b"sleep\x0061\0"), "it is gone");
+    assert!(!sleeps("61"));
+}
+
+/// Whether `sleep` runs somewhere for that many seconds.
+fn sleeps(seconds: &str) -> bool {
+    let mut programs =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| fs::read(entry.ok()?.path().join("cmdline")).ok());
+    programs.any(|words| words == format!("sleep\0{seconds}\0").as_bytes())
+}
+
+#[test]
+fn a_command_does_not_outlive_the_daemon() {
+    if !enter("a_command_does_not_outlive_the_daemon") {
+        return;
+    }
+    for (signal, seconds) in [(Signal::SIGTERM, "62"), (Signal::SIGKILL, "63")] {
+        let mut server = Server::start_with(&format!("{KEYS}ENABLE_CMD_EXEC Y\n"), NFT, &[]);
+        commands(&format!("sleep {seconds}"));
+        assert!(eventually(|| sleeps(seconds)), "{}", server.log());
+        server.end(signal);
+        assert!(eventually(|| !sleeps(seconds)), "{signal}");
+    }
 }
 
 #[test]

@@ -106,4 +106,14 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn sudo_is_told_a_group_by_its_name_or_by_the_number_of_a_user() {
+        assert_eq!(group_word("daemon").as_deref(), Some("daemon"));
+        let nobody = User::from_name("nobody").unwrap().unwrap();
+        let by_number = format!("#{}", nobody.gid);
+        let is_a_group = Group::from_name("nobody").unwrap().is_some();
+        assert_eq!(group_word("nobody").unwrap(), if is_a_group { "nobody" } else { &by_number });
+        assert_eq!(group_word("nosuchgroup99"), None);
+    }
 }

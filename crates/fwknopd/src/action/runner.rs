@@ -19,6 +19,7 @@ use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Mode;
 use rustix::io::Errno;
+use rustix::net::sockopt::socket_type;
 use rustix::net::{RecvFlags, recv};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, umask};
 use thiserror::Error;
@@ -39,7 +40,7 @@ enum RunnerError {
     NotStartedByUs(#[source] io::Error),
     #[error("the warden asked for what no warden of ours asks for")]
     Nonsense(#[from] NotAReport),
-    #[error("cannot wait")]
+    #[error("cannot wait for the warden or a command")]
     Wait(#[source] io::Error),
 }
 
@@ -63,6 +64,7 @@ struct Runner {
 
 impl Runner {
     fn serve(mut self) -> Result<(), RunnerError> {
+        socket_type(io::stdin()).map_err(|errno| RunnerError::NotStartedByUs(errno.into()))?;
         // The end is when the warden says so: a signal to its group, as from a terminal or a service manager, comes while
         // closes are still to be run. Programs that we start get none of this.
         let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
@@ -104,7 +106,7 @@ impl Runner {
         let (length, _) = match recv(io::stdin(), &mut buffer, RecvFlags::DONTWAIT) {
             Ok(received) => received,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(true),
-            Err(errno) => return Err(RunnerError::NotStartedByUs(errno.into())),
+            Err(errno) => return Err(RunnerError::Wait(errno.into())),
         };
         self.requests.feed(buffer.get(..length).unwrap_or_default());
         while let Some(line) = self.requests.next_text()? {
@@ -220,9 +222,11 @@ impl Running {
         false
     }
 
+    /// Takes as much as a pipe holds, and no more: one that writes without end gets its turn like everybody.
     fn read_output(&mut self) {
         let mut buffer = [0; 4096];
-        while let Some(output) = &mut self.output {
+        for _ in 0..16 {
+            let Some(output) = &mut self.output else { return };
             match output.read(&mut buffer) {
                 Ok(length) if length > 0 => self.unread.extend_from_slice(buffer.get(..length).unwrap_or_default()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -302,6 +306,13 @@ mod tests {
             |text: &str| to_its_end(&format!("run ticket=1 stanza=1 turn=in-order as=self seconds=9 text={text}"));
         assert_eq!(begin(&"w%20".repeat(29)).0, Err(Ending::Unsplittable));
         assert!(matches!(begin("/no/such/program").0, Err(Ending::Failed(why)) if why.contains("No such file")));
+    }
+
+    #[test]
+    fn a_command_that_writes_without_end_is_ended_all_the_same() {
+        let (result, took) = to_its_end("run ticket=1 stanza=1 turn=in-order as=self seconds=1 text=yes");
+        assert_eq!(result, Ok(()));
+        assert!(took < Duration::from_secs(20), "{took:?}");
     }
 
     #[test]

@@ -14,10 +14,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::End;
+use super::task::{Task, What};
 use crate::access::Stanza;
 use crate::action::closes::{Close, Closes};
 use crate::action::cycle::{Occasion, TooLong};
-use crate::action::errand::{Ending, Errand, Ids, Turn};
+use crate::action::errand::{Errand, Ids, Turn};
 use crate::action::{command_line::CommandLine, time_limit};
 use crate::child::{Child, ChildError, Role};
 use crate::clock::Moment;
@@ -28,7 +29,7 @@ use crate::refusal::{Refusal, refused_order};
 use crate::report::Report;
 
 /// Commands of one stanza that may be asked for and not done; a close is always taken.
-const MOST_AT_ONCE: usize = 16;
+const MOST_AT_ONCE: usize = 64;
 /// When a close is tried again that the runner had no room for.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long the end of the daemon waits for the closes it runs; a service manager has less patience than they may have.
@@ -42,23 +43,6 @@ pub(super) struct Actions {
     underway: BTreeMap<u64, Task>,
     /// The last number that was given out.
     tickets: u64,
-}
-
-/// What an errand is for.
-#[derive(Clone, Copy, Debug)]
-struct Task {
-    stanza: u32,
-    /// The source of a packet, or whom something was opened for: what its lines begin with.
-    ip: IpAddr,
-    what: What,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
-    Message,
-    Open,
-    /// Undoes what the errand with this ticket has done.
-    Close(u64),
 }
 
 impl Actions {
@@ -223,15 +207,17 @@ impl Actions {
     pub(super) fn retire(&mut self, journal: &mut Journal) {
         let until = Instant::now() + GRACE;
         while let Some((undoes, close)) = self.closes.take_due(Duration::MAX) {
-            while let Err(error) = self.ask_close(undoes, &close) {
-                if error.kind() != io::ErrorKind::WouldBlock || !self.wait_for_runner(until, journal) {
-                    break;
-                }
+            let mut asked = self.ask_close(undoes, &close);
+            while asked.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+                && self.wait_for_runner(until, journal)
+            {
+                asked = self.ask_close(undoes, &close);
             }
-            let (Close { client, stanza, .. }, text) = (&close, close.text.shown());
-            let line =
-                format_args!("[{client}] (stanza #{stanza}) Shutting down, running CMD_CYCLE_CLOSE command: {text}");
-            journal.write(Level::Info, line);
+            if asked.is_ok() {
+                let (Close { client, stanza, .. }, text) = (&close, close.text.shown());
+                let head = format_args!("[{client}] (stanza #{stanza}) Shutting down, running CMD_CYCLE_CLOSE command");
+                journal.write(Level::Info, format_args!("{head}: {text}"));
+            }
         }
         while self.closes.count() > 0 && self.wait_for_runner(until, journal) {}
         let left = self.closes.count();
@@ -305,75 +291,6 @@ impl Actions {
         if let Err(error) = self.closes.forget(undoes) {
             let text = format_args!("the file of CMD_CYCLE_CLOSE commands cannot be written: {error}");
             journal.write(Level::Error, text);
-        }
-    }
-}
-
-impl Task {
-    /// Says how a command ended.
-    fn tell(&self, ending: &Ending, journal: &mut Journal) {
-        let head = format!("[{}] (stanza #{})", self.ip, self.stanza);
-        let which = match self.what {
-            What::Message => "CMD_EXEC",
-            What::Open => "CMD_CYCLE_OPEN",
-            What::Close(_) => "CMD_CYCLE_CLOSE",
-        };
-        match ending {
-            Ending::Exit(_) => {}
-            Ending::Signal(number) => {
-                journal.write(Level::Warning, format_args!("{head} {which} command was ended by signal {number}"));
-            }
-            Ending::Late => {
-                let text = format_args!("{head} {which} command took too long (CMD_EXEC_TIMEOUT) and was ended");
-                journal.write(Level::Warning, text);
-            }
-            Ending::Unsplittable => {
-                journal.write(Level::Error, "run_extcmd(): Error converting cmd str to argv via strtoargv()");
-            }
-            Ending::Failed(why) => {
-                journal.write(Level::Error, format_args!("run_extcmd(): execvpe() failed: {why}"));
-            }
-        }
-        let (returned, status) = result(ending);
-        match self.what {
-            What::Message => {
-                let text = format_args!("{head} CMD_EXEC: command returned {returned}, pid_status: {status}");
-                journal.write(Level::Info, text);
-            }
-            _ if matches!(ending, Ending::Exit(1..)) => {
-                journal.write(Level::Warning, format_args!("{head} {which} command failed with exit status {status}"));
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The two numbers that the log gives of a command message: whether it was run, and its exit status.
-fn result(ending: &Ending) -> (i32, i32) {
-    match ending {
-        Ending::Exit(status) => (0, *status),
-        Ending::Signal(number) => (-1, 128 + number), // as a shell would tell it
-        Ending::Late => (-1, 128 + 9),
-        Ending::Unsplittable => (-6, 0),
-        Ending::Failed(_) => (0, 255),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_is_told_by_the_numbers_of_the_original() {
-        for (ending, wanted) in [
-            (Ending::Exit(0), (0, 0)),
-            (Ending::Exit(3), (0, 3)),
-            (Ending::Signal(15), (-1, 143)),
-            (Ending::Late, (-1, 137)),
-            (Ending::Unsplittable, (-6, 0)),
-            (Ending::Failed("No such file".into()), (0, 255)),
-        ] {
-            assert_eq!(result(&ending), wanted, "{ending}");
         }
     }
 }

@@ -142,8 +142,8 @@ impl Duty {
             }
             Order::Command { .. } => {}
             Order::Cycle { occasion, .. } => {
-                // Its commands are told the packet's time.
-                let max_age = self.listening.config.max_age.map(u64::from);
+                // Its commands are told the packet's time. The listener has looked at it a moment ago.
+                let max_age = self.listening.config.max_age.map(|age| u64::from(age) + PATIENCE.as_secs());
                 Terms { max_age, test_mode: false }.accept_time(occasion.made, now.unix, now.booted())?;
             }
         }
