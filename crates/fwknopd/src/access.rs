@@ -90,9 +90,9 @@ pub struct Commands {
 /// Whom sudo is asked to become; names, because sudo's rules are about names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sudo {
-    /// `CMD_SUDO_EXEC_USER`; `None`: root.
+    /// `CMD_SUDO_EXEC_USER`; `None`: root, which is what sudo does by itself.
     pub user: Option<String>,
-    /// `CMD_SUDO_EXEC_GROUP`.
+    /// `CMD_SUDO_EXEC_GROUP`, whether or not `CMD_EXEC_GROUP` is set (trap T24); `#number` where it is a user's name.
     pub group: Option<String>,
 }
 
@@ -289,10 +289,10 @@ impl Values<'_> {
     fn commands(&mut self) -> Option<Commands> {
         let account = accounts::account(self.raw, "CMD_EXEC_USER", "CMD_EXEC_GROUP", self.complaints);
         // Looked up so that a mistake is told now; sudo looks them up again.
-        accounts::account(self.raw, "CMD_SUDO_EXEC_USER", "CMD_SUDO_EXEC_GROUP", self.complaints);
+        let become_whom = accounts::account(self.raw, "CMD_SUDO_EXEC_USER", "CMD_SUDO_EXEC_GROUP", self.complaints);
         let sudo = self.raw.yes("ENABLE_CMD_SUDO_EXEC").then(|| Sudo {
-            user: self.raw.get("CMD_SUDO_EXEC_USER").map(Into::into),
-            group: self.raw.get("CMD_SUDO_EXEC_GROUP").map(Into::into),
+            user: become_whom.filter(|account| !account.uid.is_root()).map(|account| account.user),
+            group: self.raw.get("CMD_SUDO_EXEC_GROUP").and_then(accounts::group_word),
         });
         self.raw.yes("ENABLE_CMD_EXEC").then_some(Commands { account, sudo })
     }

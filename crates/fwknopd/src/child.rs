@@ -5,6 +5,7 @@
 //! heard, too. When either side is gone, the other reads the end.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -14,6 +15,7 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::SendFlags;
 use rustix::thread::CapabilitySet;
 use thiserror::Error;
 
@@ -28,6 +30,8 @@ pub enum Role {
     Reader,
     /// Hears packets, without any right.
     Listener,
+    /// Runs commands, as an ordinary root service would.
+    Runner,
     /// The warden in the background.
     Daemon,
 }
@@ -38,13 +42,14 @@ impl Role {
         match self {
             Self::Reader => "read",
             Self::Listener => "listen",
+            Self::Runner => "run",
             Self::Daemon => "daemon",
         }
     }
 
     /// The role that a first word names.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Reader, Self::Listener, Self::Daemon].into_iter().find(|role| role.word() == word)
+        [Self::Reader, Self::Listener, Self::Runner, Self::Daemon].into_iter().find(|role| role.word() == word)
     }
 }
 
@@ -124,6 +129,16 @@ impl Child {
             .ok_or_else(gone)
             .and_then(|socket| what.send(socket))
             .map_err(|source| ChildError::Start { role: self.role.word(), source })
+    }
+
+    /// Asks it for something by a line. Whole or not at all, and at once: we do not wait for one that does not read.
+    pub fn ask(&self, what: impl fmt::Display) -> io::Result<()> {
+        let socket = self.handover.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+        let line = format!("{what}\n");
+        match rustix::net::send(socket, line.as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL)? {
+            sent if sent == line.len() => Ok(()),
+            _ => Err(io::ErrorKind::WriteZero.into()),
+        }
     }
 
     /// Readable when it has something to say, or has ended.

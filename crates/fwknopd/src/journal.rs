@@ -49,11 +49,12 @@ impl Line {
 }
 
 /// Writes `text` so that it stays one printable line: what is not printable ASCII becomes `\xNN`.
-pub fn escape(text: &str) -> String {
+pub fn escape(text: impl AsRef<[u8]>) -> String {
+    let text = text.as_ref();
     let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
+    for byte in text {
         match byte {
-            b' '..=b'~' => escaped.push(char::from(byte)),
+            b' '..=b'~' => escaped.push(char::from(*byte)),
             _ => escaped.push_str(&format!("\\x{byte:02x}")),
         }
     }
@@ -110,7 +111,7 @@ impl Journal {
         if !self.wants(level) {
             return;
         }
-        let text = escape(&text.to_string());
+        let text = escape(text.to_string());
         if self.stderr.is_some_and(|quietest| level >= quietest) {
             // A closed error stream must not stop a door from being closed.
             let _ = writeln!(std::io::stderr(), "{text}");

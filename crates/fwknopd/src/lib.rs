@@ -8,12 +8,16 @@
 //!     │ orders, one line each
 //!     ▼
 //!  warden    checks each order again, opens and closes; has the firewall and no keys   (ledger, firewall)
+//!     │ errands, one line each
+//!     ▼
+//!  runner    runs commands, where a stanza has some                                   (action)
 //! ```
 //!
 //! The path of a packet: [`arrival`] → [`engine`] (with [`replay`] and [`policy`]) → [`order`] → `warden` →
 //! [`grant`] → [`firewall`], and at its end [`ledger`] → [`firewall`] again.
 
 pub mod access;
+pub mod action;
 pub mod args;
 pub mod arrival;
 mod background;
@@ -60,6 +64,7 @@ pub fn run(words: &[OsString]) -> ExitCode {
     match role {
         Some((Role::Reader, rest)) => reader::run(rest),
         Some((Role::Listener, rest)) => listener::run(rest),
+        Some((Role::Runner, _)) => action::runner::run(),
         Some((Role::Daemon, rest)) => background::run(rest),
         None => commands::run(words),
     }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use spa::{NotSpa, OpenError};
 
+use crate::action::ForSudoItself;
 use crate::arrival::Arrival;
 use crate::journal::{Level, Line, escape};
 use crate::order::Order;
@@ -79,6 +80,13 @@ pub enum Refusal {
     PortDenied,
     /// `--test`: all is well, and nothing is opened.
     TestMode,
+    /// `--test`: all is well, and no command is run.
+    CommandTestMode,
+    /// The open or close command of a cycle cannot be made for this packet: it becomes too long, or the packet names no
+    /// ports.
+    Unbuildable(&'static str),
+    /// The command of a command message would be an option of sudo, or an assignment.
+    ForSudoItself,
     /// An order that goes beyond what its stanza allows: no listener of ours makes one.
     Forbidden(&'static str),
 }
@@ -103,6 +111,9 @@ impl Refusal {
             Self::CommandsOff => "E_COMMANDS_OFF",
             Self::PortDenied => "E_PORT_DENIED",
             Self::TestMode => "E_TEST_MODE",
+            Self::CommandTestMode => "E_COMMAND_TEST_MODE",
+            Self::Unbuildable(_) => "E_UNBUILDABLE",
+            Self::ForSudoItself => "E_FOR_SUDO_ITSELF",
             Self::Forbidden(_) => "E_FORBIDDEN",
         }
     }
@@ -126,7 +137,7 @@ impl Refusal {
             Self::NotSpa(_) | Self::Elsewhere | Self::Expired { told: true } => Level::Debug,
             Self::Expired { told: false } => Level::Info,
             Self::Stranger(why) if why.is_hmac_mismatch() => Level::Info,
-            Self::NoKeyOfItsKind | Self::Unrecorded(_) | Self::Forbidden(_) => Level::Error,
+            Self::NoKeyOfItsKind | Self::Unrecorded(_) | Self::Unbuildable(_) | Self::Forbidden(_) => Level::Error,
             _ => Level::Warning,
         }
     }
@@ -161,8 +172,8 @@ pub fn refused_order(order: &Order, why: &Refusal) -> Line {
     struct Text<'a>(&'a Order, &'a Refusal);
     impl fmt::Display for Text<'_> {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            let Order::Open { stanza, from, client, .. } = self.0;
-            for_stanza(f, *from, *client, *stanza, self.1)
+            let (Self(order, why), from) = (self, self.0.from());
+            for_stanza(f, from, from, order.stanza(), why)
         }
     }
     Line::new(why.level(), Text(order, why))
@@ -247,6 +258,13 @@ fn for_stanza(f: &mut fmt::Formatter<'_>, ip: IpAddr, to: IpAddr, n: u32, why: &
         }
         Refusal::TestMode => {
             write!(f, "[{ip}] (stanza #{n}) --test mode enabled, skipping firewall manipulation.")
+        }
+        Refusal::CommandTestMode => {
+            write!(f, "[{ip}] (stanza #{n}) --test mode enabled, skipping command execution.")
+        }
+        Refusal::Unbuildable(which) => write!(f, "[{ip}] (stanza #{n}) Could not build CMD_CYCLE_{which} command."),
+        Refusal::ForSudoItself => {
+            write!(f, "[{ip}] (stanza #{n}) SPA Command message refused: {ForSudoItself}")
         }
         Refusal::Forbidden(what) => {
             write!(f, "[{ip}] (stanza #{n}) an order beyond the limits of its stanza was refused: {what}")

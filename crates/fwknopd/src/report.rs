@@ -7,6 +7,8 @@
 //! open stanza=1 from=…            an order
 //! limit 5                         as many packets as `-C` allows have been heard
 //! policy 9f86d081884c7d65 512     (reader only) the next 512 bytes are the policy of this generation, without keys
+//! said 7 uid=1001(alice)          (runner only) a line of a command's output
+//! done 7 exit 0                   (runner only) how it ended
 //! ```
 
 use std::fmt;
@@ -16,6 +18,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::action::errand::Ending;
 use crate::journal::{Level, Line, escape};
 use crate::order::Order;
 
@@ -41,6 +44,20 @@ pub enum Report {
         generation: String,
         /// How many bytes of it follow.
         bytes: usize,
+    },
+    /// (Runner only) a line that a command has written.
+    Said {
+        /// The errand.
+        ticket: u64,
+        /// The line.
+        text: String,
+    },
+    /// (Runner only) a command has ended, or could not begin.
+    Done {
+        /// The errand.
+        ticket: u64,
+        /// How.
+        ending: Ending,
     },
 }
 
@@ -73,6 +90,8 @@ impl fmt::Display for Report {
             Self::Order(order) => order.fmt(f),
             Self::Limit(packets) => write!(f, "limit {packets}"),
             Self::Policy { generation, bytes } => write!(f, "policy {generation} {bytes}"),
+            Self::Said { ticket, text } => write!(f, "said {ticket} {}", escape(text)),
+            Self::Done { ticket, ending } => write!(f, "done {ticket} {ending}"),
         }
     }
 }
@@ -93,11 +112,18 @@ fn level_of(word: &str) -> Option<Level> {
 #[error("a child process wrote what none of ours writes: {0}")]
 pub struct NotAReport(String);
 
+impl NotAReport {
+    /// A line that is nonsense.
+    pub(crate) fn from_text(line: &str) -> Self {
+        Self(escape(line))
+    }
+}
+
 impl FromStr for Report {
     type Err = NotAReport;
 
     fn from_str(line: &str) -> Result<Self, NotAReport> {
-        let no = || NotAReport(escape(line));
+        let no = || NotAReport::from_text(line);
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         Ok(match word {
             "log" => {
@@ -110,6 +136,15 @@ impl FromStr for Report {
             "policy" => {
                 let (generation, bytes) = rest.split_once(' ').ok_or_else(no)?;
                 Self::Policy { generation: generation.to_owned(), bytes: bytes.parse().map_err(|_| no())? }
+            }
+            "said" => {
+                let (ticket, text) = rest.split_once(' ').ok_or_else(no)?;
+                Self::Said { ticket: ticket.parse().map_err(|_| no())?, text: text.to_owned() }
+            }
+            "done" => {
+                let (ticket, ending) = rest.split_once(' ').ok_or_else(no)?;
+                let ending = ending.parse().map_err(|_| no())?;
+                Self::Done { ticket: ticket.parse().map_err(|_| no())?, ending }
             }
             _ => Self::Order(line.parse().map_err(|_| no())?),
         })
@@ -130,12 +165,17 @@ impl Reports {
 
     /// The next line that is complete.
     pub fn next_line(&mut self) -> Result<Option<Report>, NotAReport> {
+        self.next_text()?.map(|line| line.parse()).transpose()
+    }
+
+    /// The same, for whoever reads other lines.
+    pub fn next_text(&mut self) -> Result<Option<String>, NotAReport> {
         let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') else {
             let too_long = self.unread.len() > LONGEST;
             return if too_long { Err(NotAReport(format!("a line of more than {LONGEST} bytes"))) } else { Ok(None) };
         };
         let line: Vec<u8> = self.unread.drain(..=end).collect();
-        String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or_default()).parse().map(Some)
+        Ok(Some(String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or_default()).into_owned()))
     }
 
     /// The next `bytes` bytes, if they are here already: what a [`Report::Policy`] announced.
@@ -162,6 +202,8 @@ mod tests {
             "open stanza=1 from=192.0.2.10 client=192.0.2.10 ports=tcp/22 seconds=30",
             "limit 5",
             "policy 9f86d081884c7d65 512",
+            "said 7 done 7 exit 0",
+            "done 7 failed Permission denied (os error 13)",
         ] {
             assert_eq!(line.parse::<Report>().unwrap().to_string(), line);
         }

@@ -1,7 +1,7 @@
 //! Settings that the original serves and this version does not yet.
 //!
 //! Each of them changes what a packet may do or how packets reach us. To go on without them would open less than the
-//! administrator counts on, or, with a command in the place of a rule, something else; so they end the start, each with
+//! administrator counts on, or something else; so they end the start, each with
 //! its name.
 
 use fwknop_conf::complaint::Complaint;
@@ -31,8 +31,6 @@ pub fn of_settings(config: &Config) -> Vec<Complaint> {
 pub fn of_stanza(stanza: &Stanza, raw: &RawStanza) -> Vec<Complaint> {
     [
         (stanza.gpg.is_some(), "GPG_DECRYPT_PW"),
-        (stanza.command.is_some(), "ENABLE_CMD_EXEC"),
-        (stanza.cycle.is_some(), "CMD_CYCLE_OPEN"),
         (stanza.nat.force.is_some(), "FORCE_NAT"),
         (stanza.nat.forward_all, "FORWARD_ALL"),
     ]

@@ -8,10 +8,13 @@
 //! listener ──────▶ Order ─▶ permitted? ─▶ firewall.open ─▶ ledger
 //! ledger's time ─▶ firewall.close
 //! ruleset event ─▶ firewall.mend
+//! runner ────────▶ what a command wrote, and how it ended
 //! ```
 
+mod actions;
 mod duty;
 mod start;
+mod task;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -34,6 +37,8 @@ pub enum End {
     Asked,
     /// The listener is gone.
     ListenerGone,
+    /// The runner is gone: what is open by commands cannot be closed by this process.
+    RunnerGone,
 }
 
 /// The warden on watch: everything stands, packets are heard.
@@ -59,6 +64,11 @@ impl Warden {
             {
                 break end;
             }
+            if woken.runner
+                && let Some(end) = self.duty.actions.hear_runner(&mut self.journal)?
+            {
+                break end;
+            }
             self.duty.keep(woken.ruleset, &mut self.journal);
         };
         self.duty.retire(&mut self.journal);
@@ -71,9 +81,8 @@ impl Warden {
         let events: Option<BorrowedFd<'_>> = self.duty.ruleset_events();
         let signals = self.signals.as_fd();
         let mut waited = vec![PollFd::new(&signals, PollFlags::IN), PollFd::new(&listener, PollFlags::IN)];
-        if let Some(events) = &events {
-            waited.push(PollFd::new(events, PollFlags::IN));
-        }
+        let runner = self.duty.actions.runner_speaks();
+        waited.extend(events.iter().chain(&runner).map(|fd| PollFd::new(fd, PollFlags::IN)));
         let timeout = self.duty.next_deed().map(|at| at.saturating_sub(Moment::now().since_boot));
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match poll(&mut waited, timeout.as_ref()) {
@@ -82,7 +91,12 @@ impl Warden {
         }
         let mut woken = waited.iter().map(|fd| !fd.revents().is_empty());
         let mut next = || woken.next().unwrap_or_default();
-        Ok(Woken { signal: next(), listener: next(), ruleset: next() })
+        Ok(Woken {
+            signal: next(),
+            listener: next(),
+            ruleset: events.is_some() && next(),
+            runner: runner.is_some() && next(),
+        })
     }
 
     fn heed_signal(&mut self) -> io::Result<Option<End>> {
@@ -106,6 +120,7 @@ struct Woken {
     signal: bool,
     listener: bool,
     ruleset: bool,
+    runner: bool,
 }
 
 /// How long we wait for a child to read, understand or take over; expiry is at most that late meanwhile.

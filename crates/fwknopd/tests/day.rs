@@ -24,7 +24,7 @@ use fwknopd::order::Order;
 use fwknopd::policy::Terms;
 use fwknopd::refusal::Note;
 use fwknopd::replay::DigestFile;
-use spa::{AllowIp, DigestType, Keys, Knock, Nat, Nonce, Request, Timeout, UnixTime};
+use spa::{AllowIp, CommandText, DigestType, Keys, Knock, Nat, Nonce, Request, Timeout, UnixTime};
 
 const NOON: u64 = 1_800_000_000;
 const CLIENT: &str = "192.0.2.10";
@@ -42,10 +42,14 @@ struct Day {
 
 impl Day {
     fn begins(access: &str) -> Self {
-        Self::goes_on(access, tempfile::NamedTempFile::new().unwrap())
+        Self::goes_on(access, tempfile::NamedTempFile::new().unwrap(), false)
     }
 
-    fn goes_on(access: &str, digests: tempfile::NamedTempFile) -> Self {
+    fn of_a_test(access: &str) -> Self {
+        Self::goes_on(access, tempfile::NamedTempFile::new().unwrap(), true)
+    }
+
+    fn goes_on(access: &str, digests: tempfile::NamedTempFile, test_mode: bool) -> Self {
         let mut told = Complaints::new();
         let config = Config::new(&RawConfig::from_handover("").unwrap(), &Args::default(), &mut told).unwrap();
         let raw = access::from_handover(access).unwrap();
@@ -61,14 +65,14 @@ impl Day {
         let claims = File::options().append(true).open(digests.path()).unwrap();
         let mut used = DigestFile::new(reading, claims);
         used.read_on(UnixTime(0)).unwrap();
-        let engine = Engine::new(keyed.collect(), used, Terms { max_age: Some(120), test_mode: false });
+        let engine = Engine::new(keyed.collect(), used, Terms { max_age: Some(120), test_mode });
         let (firewall, ledger) = (Memory::default(), Ledger::default());
         Self { engine, stanzas, firewall, ledger, digests, access: access.to_owned() }
     }
 
     /// The same configuration and digest file in a new process.
     fn restarts(self) -> Self {
-        Self::goes_on(&self.access, self.digests)
+        Self::goes_on(&self.access, self.digests, false)
     }
 
     /// A packet arrives; gives the log lines of the whole daemon.
@@ -89,9 +93,17 @@ impl Day {
     }
 
     fn carries_out(&mut self, order: &Order, now: u64) -> Vec<String> {
-        let Order::Open { stanza, client, ports, seconds, .. } = order;
-        let stanza = self.stanzas.iter().find(|known| known.number == *stanza).unwrap();
+        let stanza = self.stanzas.iter().find(|known| known.number == order.stanza()).unwrap();
         stanza.permit(order, UnixTime(now)).unwrap();
+        let (client, ports, seconds) = match order {
+            Order::Open { client, ports, seconds, .. } => (client, ports, seconds),
+            Order::Command { text, .. } => return vec![format!("runs {}", text.shown())],
+            Order::Cycle { occasion, .. } => {
+                let built = stanza.cycle.as_ref().unwrap().build(occasion).unwrap();
+                let close = built.close.map_or("nothing".to_owned(), |close| close.shown());
+                return vec![format!("runs {}, and after {} seconds {close}", built.open.shown(), occasion.seconds)];
+            }
+        };
         let until = UnixTime(now + u64::from(seconds.get()));
         let grant = Grant { stanza: stanza.number, client: *client, ports: ports.clone(), until };
         let opened = self.firewall.open(&grant, UnixTime(now)).unwrap();
@@ -129,12 +141,23 @@ const ALICE: Client = Client { user: "alice", allow: CLIENT, ports: "tcp/22", ti
 impl Client {
     /// Packets with different numbers differ.
     fn seals(&self, number: u32) -> String {
-        let request = Request::Access {
-            allow: self.allow.parse::<AllowIp>().unwrap(),
-            ports: self.ports.parse().unwrap(),
-            nat: Nat::None,
-            timeout: Timeout::new(self.timeout).unwrap(),
-        };
+        self.seals_request(
+            number,
+            Request::Access {
+                allow: self.allow.parse::<AllowIp>().unwrap(),
+                ports: self.ports.parse().unwrap(),
+                nat: Nat::None,
+                timeout: Timeout::new(self.timeout).unwrap(),
+            },
+        )
+    }
+
+    fn seals_command(&self, number: u32, command: &str) -> String {
+        let command = CommandText::new(command).unwrap();
+        self.seals_request(number, Request::Command { allow: self.allow.parse().unwrap(), command })
+    }
+
+    fn seals_request(&self, number: u32, request: Request) -> String {
         let nonce: Nonce = format!("{number:016}").parse().unwrap();
         let knock = Knock::new(nonce, self.user.parse().unwrap(), UnixTime(self.made), request);
         let raw = access::from_handover(&format!("SOURCE ANY\n{}", self.keys)).unwrap();
@@ -357,6 +380,95 @@ fn an_order_beyond_its_stanza_is_not_permitted() {
         let order = good.replace(from, to).parse().unwrap();
         assert!(day.stanzas[0].permit(&order, UnixTime(NOON)).is_err(), "{to}");
     }
+}
+
+const CYCLE: &str =
+    "CMD_CYCLE_OPEN open $SRC $PORT $PROTO $TIMEOUT $CLIENT_TIMEOUT\nCMD_CYCLE_CLOSE close $IP\nCMD_CYCLE_TIMER 600\n";
+
+#[test]
+fn a_command_is_run_where_commands_are_allowed() {
+    let off = "[192.0.2.10] (stanza #1) SPA Command messages are not allowed in the current configuration.";
+    assert_eq!(Day::begins(&stanza("")).hears(&ALICE.seals_command(1, "id -a"), CLIENT, NOON), [COVERED, off]);
+    let on = stanza("ENABLE_CMD_EXEC Y\nOPEN_PORTS tcp/22\nREQUIRE_USERNAME alice\n");
+    let mut day = Day::begins(&on);
+    assert_eq!(
+        day.hears(&ALICE.seals_command(1, "id; `x` > $HOME\n"), CLIENT, NOON),
+        [COVERED, "runs id; `x` > $HOME\\x0a"]
+    );
+    assert!(day.hears(&ALICE.seals(2), CLIENT, NOON)[1].starts_with("Added"), "it opens doors as well");
+    let bob = Client { user: "bob", ..ALICE }.seals_command(3, "id");
+    assert!(day.hears(&bob, CLIENT, NOON)[1].ends_with("(bob) does not match required username: alice"));
+    let old = Client { made: NOON - 121, ..ALICE }.seals_command(4, "id");
+    assert!(day.hears(&old, CLIENT, NOON)[1].ends_with("time difference is too great (121 seconds)."));
+    let test = "[192.0.2.10] (stanza #1) --test mode enabled, skipping command execution.";
+    assert_eq!(Day::of_a_test(&on).hears(&ALICE.seals_command(1, "id"), CLIENT, NOON), [COVERED, test]);
+}
+
+#[test]
+fn a_cycle_opens_and_closes_in_the_place_of_the_firewall() {
+    let mut day = Day::begins(&stanza(CYCLE));
+    let wanted = "runs open 192.0.2.10 22 6 1800000600 600, and after 600 seconds close 192.0.2.10";
+    assert_eq!(day.hears(&ALICE.seals(1), CLIENT, NOON), [COVERED, wanted]);
+    let wanted = "runs open 192.0.2.11 22 6 1800000007 7, and after 7 seconds close 192.0.2.11";
+    let packet = Client { timeout: 7, allow: "192.0.2.11", ..ALICE }.seals(2);
+    assert_eq!(day.hears(&packet, CLIENT, NOON), [COVERED, wanted]);
+    assert_eq!(day.open_at(NOON), Vec::<String>::new(), "no rule is made");
+    let unbuildable = "[192.0.2.10] (stanza #1) Could not build CMD_CYCLE_OPEN command.";
+    assert_eq!(day.hears(&ALICE.seals_command(3, "id"), CLIENT, NOON), [COVERED, unbuildable]);
+    let test = "[192.0.2.10] (stanza #1) --test mode enabled, skipping command execution.";
+    assert_eq!(Day::of_a_test(&stanza(CYCLE)).hears(&ALICE.seals(1), CLIENT, NOON), [COVERED, test], "trap T27");
+}
+
+#[test]
+fn a_cycle_keeps_to_the_limits_of_its_stanza() {
+    // Ports and the longest timeout are nothing to the original's cycles (traps T4, T5); a command too long is cut (T61).
+    let denied = "[192.0.2.10] (stanza #1) One or more requested protocol/ports was denied per access.conf.";
+    for more in ["OPEN_PORTS tcp/80\n", "RESTRICT_PORTS tcp/22\n"] {
+        assert_eq!(
+            Day::begins(&stanza(&format!("{CYCLE}{more}"))).hears(&ALICE.seals(1), CLIENT, NOON),
+            [COVERED, denied]
+        );
+    }
+    let packet = Client { timeout: 3000, ..ALICE }.seals(1);
+    let lines = Day::begins(&stanza(&format!("{CYCLE}MAX_FW_TIMEOUT 3\n"))).hears(&packet, CLIENT, NOON);
+    assert!(lines[1].ends_with("and after 3 seconds close 192.0.2.10"), "{lines:?}");
+    let long = format!("CMD_CYCLE_OPEN {} $SRC\nCMD_CYCLE_CLOSE NONE\n", "x".repeat(246));
+    let unbuildable = "[192.0.2.10] (stanza #1) Could not build CMD_CYCLE_OPEN command.";
+    assert_eq!(Day::begins(&stanza(&long)).hears(&ALICE.seals(1), CLIENT, NOON), [COVERED, unbuildable]);
+}
+
+#[test]
+fn a_command_beyond_its_stanza_is_not_permitted() {
+    let permits = |more: &str, order: &str| {
+        let day = Day::begins(&format!("SOURCE 192.0.2.0/24\nKEY a\n{more}"));
+        day.stanzas[0].permit(&order.parse().unwrap(), UnixTime(NOON)).is_ok()
+    };
+    let command = "command stanza=1 from=192.0.2.10 text=id";
+    assert!(permits("ENABLE_CMD_EXEC Y\n", command));
+    assert!(!permits("", command));
+    assert!(!permits(&format!("ENABLE_CMD_EXEC Y\n{CYCLE}"), command));
+    assert!(!permits("ENABLE_CMD_EXEC Y\n", "command stanza=2 from=192.0.2.10 text=id"));
+    assert!(!permits("ENABLE_CMD_EXEC Y\n", "command stanza=1 from=198.51.100.1 text=id"));
+    assert!(!permits(
+        "ENABLE_CMD_EXEC Y\nENABLE_CMD_SUDO_EXEC Y\n",
+        "command stanza=1 from=192.0.2.10 text=-u%20root%20id"
+    ));
+    let cycle =
+        "cycle stanza=1 from=192.0.2.10 client=192.0.2.10 to=192.0.2.20 ports=tcp/22 made=1800000000 seconds=300";
+    let limited = format!("{CYCLE}OPEN_PORTS tcp/22\nDESTINATION 192.0.2.20\n");
+    assert!(permits(&limited, cycle));
+    assert!(permits(&limited, &cycle.replace("seconds=300", "seconds=600")), "its own timer");
+    assert!(!permits("", cycle));
+    for (from, to) in [
+        ("from=192.0.2.10", "from=198.51.100.1"),
+        ("client=192.0.2.10", "client=0.0.0.0"),
+        ("to=192.0.2.20", "to=192.0.2.21"),
+        ("ports=tcp/22", "ports=tcp/23"),
+        ("seconds=300", "seconds=301"),
+    ] {
+        assert!(!permits(&limited, &cycle.replace(from, to)), "{to}");
+    }
+    assert!(!permits(&limited, "open stanza=1 from=192.0.2.10 client=192.0.2.10 ports=tcp/22 seconds=30"));
 }
 
 #[test]

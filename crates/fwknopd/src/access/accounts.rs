@@ -63,6 +63,14 @@ fn gid(name: &str) -> Option<Gid> {
     }
 }
 
+/// The same as a word for `sudo -g`.
+pub(super) fn group_word(name: &str) -> Option<String> {
+    match Group::from_name(name) {
+        Ok(Some(group)) => Some(group.name),
+        _ => gid(name).map(|gid| format!("#{gid}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -97,5 +105,15 @@ mod tests {
                 "[*] Unable to determine UID for CMD_EXEC_USER: Not a user on this system.",
             ]
         );
+    }
+
+    #[test]
+    fn sudo_is_told_a_group_by_its_name_or_by_the_number_of_a_user() {
+        assert_eq!(group_word("daemon").as_deref(), Some("daemon"));
+        let nobody = User::from_name("nobody").unwrap().unwrap();
+        let by_number = format!("#{}", nobody.gid);
+        let is_a_group = Group::from_name("nobody").unwrap().is_some();
+        assert_eq!(group_word("nobody").unwrap(), if is_a_group { "nobody" } else { &by_number });
+        assert_eq!(group_word("nosuchgroup99"), None);
     }
 }

@@ -77,7 +77,7 @@ pub struct Programs {
 }
 
 /// What a program is told of the world.
-const ENVIRONMENT: [(&str, &str); 2] =
+pub(crate) const ENVIRONMENT: [(&str, &str); 2] =
     [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C")];
 /// More output than any ruleset makes; what comes after it is read and forgotten.
 const MOST_OUTPUT: usize = 64 << 20;
@@ -177,7 +177,7 @@ fn drain(stream: &mut impl io::Read, into: &mut Vec<u8>) -> io::Result<bool> {
 }
 
 /// Ends a program we have no more time for, with its children.
-fn stop(child: &mut Child) {
+pub(crate) fn stop(child: &mut Child) {
     if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
         // That it is gone already is as good.
         let _ = kill_process_group(group, Signal::KILL);

@@ -1,14 +1,17 @@
 //! What the warden does while it watches: orders, ends, events and reloads.
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 use spa::UnixTime;
 
+use super::actions::Actions;
 use super::start::{Listening, Start, StartError};
 use super::{End, PATIENCE};
+use crate::access::Stanza;
 use crate::child::ChildError;
 use crate::clock::Moment;
 use crate::firewall::Firewall;
@@ -18,6 +21,7 @@ use crate::journal::{Journal, Level};
 use crate::ledger::Ledger;
 use crate::order::Order;
 use crate::pidfile::PidFile;
+use crate::policy::Terms;
 use crate::refusal::{Refusal, refused_order};
 use crate::report::Report;
 use crate::runfiles::Digests;
@@ -40,6 +44,7 @@ pub(super) struct Duty {
     /// Rules that should be closed and may not be, and when to try again.
     pub(super) unclosed: Option<(Duration, Vec<Rule>)>,
     pub(super) unmended: Option<Duration>,
+    pub(super) actions: Actions,
     pub(super) _pid_file: PidFile,
 }
 
@@ -56,10 +61,16 @@ impl Duty {
     pub(super) fn next_deed(&self) -> Option<Duration> {
         let foreign = self.firewall.as_ref().and_then(|firewall| firewall.foreign_end());
         let unclosed = self.unclosed.as_ref().map(|(at, _)| *at);
-        [self.ledger.next_end(), foreign.map(|end| Moment::now().reaches(end)), unclosed, self.unmended]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.ledger.next_end(),
+            foreign.map(|end| Moment::now().reaches(end)),
+            unclosed,
+            self.unmended,
+            self.actions.next_due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Takes what the listener has written: log lines, orders, its end.
@@ -91,7 +102,12 @@ impl Duty {
         match report {
             Report::Log(line) => journal.line(&line),
             Report::Order(order) => self.carry_out(&order, journal),
-            Report::Ready(_) | Report::Hearing | Report::Limit(_) | Report::Policy { .. } => {
+            Report::Ready(_)
+            | Report::Hearing
+            | Report::Limit(_)
+            | Report::Policy { .. }
+            | Report::Said { .. }
+            | Report::Done { .. } => {
                 journal.write(Level::Warning, format_args!("the listener said '{report}' out of turn"));
             }
         }
@@ -99,22 +115,47 @@ impl Duty {
 
     fn carry_out(&mut self, order: &Order, journal: &mut Journal) {
         let now = Moment::now();
-        let Order::Open { stanza, from, client, ports, seconds } = order;
-        let permitted = match self.listening.stanza(*stanza) {
-            Some(stanza) => stanza.permit(order, now.unix),
-            None => Err(Refusal::Forbidden("no such stanza")),
+        let stanza = match self.permitted(order, &now) {
+            Ok(stanza) => stanza.clone(),
+            Err(why) => return journal.line(&refused_order(order, &why)),
         };
-        if let Err(why) = permitted {
-            journal.line(&refused_order(order, &why));
-            return;
+        let config = &self.listening.config;
+        match order {
+            Order::Open { from, client, ports, seconds, .. } => {
+                let until = UnixTime(now.unix.0 + u64::from(seconds.get()));
+                let grant = Grant { stanza: stanza.number, client: *client, ports: ports.clone(), until };
+                self.open(order, &grant, *from, &now, journal);
+            }
+            Order::Command { from, text, .. } => self.actions.message(&stanza, config, *from, text, journal),
+            Order::Cycle { occasion, .. } => self.actions.cycle(&stanza, config, occasion, &now, journal),
         }
+    }
+
+    /// The stanza of an order, if it allows it.
+    fn permitted(&self, order: &Order, now: &Moment) -> Result<&Stanza, Refusal> {
+        let stanza = self.listening.stanza(order.stanza()).ok_or(Refusal::Forbidden("no such stanza"))?;
+        stanza.permit(order, now.unix)?;
+        match order {
+            Order::Open { .. } => {}
+            Order::Command { .. } | Order::Cycle { .. } if self.start.args.test => {
+                return Err(Refusal::CommandTestMode);
+            }
+            Order::Command { .. } => {}
+            Order::Cycle { occasion, .. } => {
+                // Its commands are told the packet's time. The listener has looked at it a moment ago.
+                let max_age = self.listening.config.max_age.map(|age| u64::from(age) + PATIENCE.as_secs());
+                Terms { max_age, test_mode: false }.accept_time(occasion.made, now.unix, now.booted())?;
+            }
+        }
+        Ok(stanza)
+    }
+
+    fn open(&mut self, order: &Order, grant: &Grant, from: IpAddr, now: &Moment, journal: &mut Journal) {
         let Some(firewall) = &mut self.firewall else {
             journal.line(&refused_order(order, &Refusal::TestMode));
             return;
         };
-        let until = UnixTime(now.unix.0 + u64::from(seconds.get()));
-        let grant = Grant { stanza: *stanza, client: *client, ports: ports.clone(), until };
-        let opened = firewall.open(&grant, now.unix);
+        let opened = firewall.open(grant, now.unix);
         tell_commands(&mut **firewall, journal);
         match opened {
             Ok(opened) => {
@@ -122,12 +163,12 @@ impl Duty {
                     journal.line(notice);
                 }
                 for added in &opened.added {
-                    journal.write(Level::Info, added.line(&grant));
-                    self.ledger.enter(added.rule, &now);
+                    journal.write(Level::Info, added.line(grant));
+                    self.ledger.enter(added.rule, now);
                 }
             }
             Err(error) => {
-                let why = crate::chain(&error);
+                let (why, Grant { stanza, client, .. }) = (crate::chain(&error), grant);
                 journal.write(
                     Level::Error,
                     format_args!("[{from}] (stanza #{stanza}) no door was opened for {client}: {why}"),
@@ -139,6 +180,7 @@ impl Duty {
     /// Closes what has ended, and mends what somebody else has broken.
     pub(super) fn keep(&mut self, ruleset_changed: bool, journal: &mut Journal) {
         let now = Moment::now();
+        self.actions.keep(&now, journal);
         let Some(firewall) = &mut self.firewall else { return };
         if ruleset_changed || self.unmended.take_if(|at| *at <= now.since_boot).is_some() {
             match firewall.mend(&self.ledger.open(), now.unix) {
@@ -196,6 +238,14 @@ impl Duty {
         let read = self.start.read_configuration(journal)?;
         self.start.tell_what_needs_a_restart(&self.listening, &read, journal);
         let successor = self.start.ready_listener(read, &self.account, &self.digests, journal)?;
+        if !self.start.args.test {
+            if successor.runs_commands() && !self.actions.can_run() {
+                return Err(StartError::NeedsRestart("commands are run by a process that has given up no right yet"));
+            }
+            if successor.opens_doors() && self.firewall.is_none() {
+                return Err(StartError::NeedsRestart("a stanza opens doors, and the firewall was left alone so far"));
+            }
+        }
         let sockets = self.start.sockets_for(&self.listening, &successor)?;
         Ok((successor, sockets))
     }
@@ -237,6 +287,7 @@ impl Duty {
                 format_args!("the firewall could not be left as it was: {}", crate::chain(&error)),
             );
         }
+        self.actions.retire(journal);
     }
 }
 

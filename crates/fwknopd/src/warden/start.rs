@@ -1,7 +1,7 @@
 //! From a command line to a warden on watch: every step that can fail comes before the first packet is heard.
 //!
 //! ```text
-//! reader ─▶ Brief ─▶ run folder ─▶ PID file ─▶ digest file, sockets ─▶ listener ready ─▶ firewall ─▶ listener hears
+//! reader ─▶ Brief ─▶ run folder ─▶ PID file ─▶ digest file, sockets ─▶ listener ready ─▶ runner ─▶ firewall ─▶ listener hears
 //! ```
 
 use std::ffi::OsString;
@@ -13,6 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use thiserror::Error;
 
+use super::actions::Actions;
 use super::duty::Duty;
 use super::{PATIENCE, Warden};
 use crate::access::Stanza;
@@ -73,6 +74,9 @@ pub enum StartError {
     #[error(transparent)]
     #[allow(missing_docs)]
     Sandbox(#[from] SandboxError),
+    /// A reload asks for what only a start can give.
+    #[error("{0}; this takes a restart of fwknopd")]
+    NeedsRestart(&'static str),
     /// The kernel refused something that it never refuses.
     #[error("{doing}")]
     System {
@@ -104,6 +108,16 @@ impl Listening {
     /// The stanza with this number, counted from 1.
     pub(super) fn stanza(&self, number: u32) -> Option<&Stanza> {
         self.stanzas.iter().find(|stanza| stanza.number == number)
+    }
+
+    /// Whether a runner is needed.
+    pub(super) fn runs_commands(&self) -> bool {
+        self.stanzas.iter().any(Stanza::runs_commands)
+    }
+
+    /// Whether a firewall is needed: with cycles alone it is left as it is.
+    pub(super) fn opens_doors(&self) -> bool {
+        self.stanzas.iter().any(Stanza::opens_doors)
     }
 
     /// Hands over the sockets and waits until no packet is missed any more.
@@ -146,6 +160,10 @@ impl Start {
         let mut listening = self.ready_listener(read, &account, &digests, journal)?;
         let sockets = listening.hearing.open()?;
         let promiscuous = listening.hearing.hold_promiscuous()?;
+        let actions = match self.args.test {
+            true => Actions::default(),
+            false => Actions::take_up(listening.runs_commands(), &config.run_dir, &self.folder, journal)?,
+        };
         let mut firewall = self.ready_firewall(&listening, journal)?;
         let heard = sandbox::warden::reduce(firewall.as_deref().is_some_and(|firewall| firewall.name() == "iptables"))
             .map_err(StartError::from)
@@ -167,6 +185,7 @@ impl Start {
             ledger: Ledger::default(),
             unclosed: None,
             unmended: None,
+            actions,
             _pid_file: pid_file,
         };
         Ok(Warden { duty, journal: std::mem::replace(journal, Journal::on_stderr(0)), signals })
@@ -224,7 +243,7 @@ impl Start {
         listening: &Listening,
         journal: &mut Journal,
     ) -> Result<Option<Box<dyn Firewall>>, StartError> {
-        if self.args.test {
+        if self.args.test || !listening.opens_doors() {
             return Ok(None);
         }
         let chosen = choose(&listening.config.firewall())?;
