@@ -25,14 +25,16 @@ pub(crate) fn enter(test: &str) -> bool {
         skip(test, "no network namespace can be made here (it takes root and unshare)");
         return false;
     }
-    let status = Command::new("unshare")
+    // Its standard output is shown only if it fails: what a runner counts there was counted here.
+    let inside = Command::new("unshare")
         .args(["-n", "-m"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
-        .status()
+        .stderr(Stdio::inherit())
+        .output()
         .unwrap();
-    assert!(status.success(), "{test} failed in its namespace");
+    assert!(inside.status.success(), "{test} failed in its namespace:\n{}", String::from_utf8_lossy(&inside.stdout));
     false
 }
 
