@@ -27,6 +27,7 @@ use crate::capture::Capture;
 use crate::clock::Moment;
 use crate::config;
 use crate::engine::{Engine, KeyedStanza};
+use crate::forwarded::Requests;
 use crate::handover::Handover;
 use crate::hearing::{Hearing, HearingError};
 use crate::journal::{Level, Tally, Throttle};
@@ -108,7 +109,8 @@ fn listen(words: &[OsString]) -> Result<(), ListenerError> {
         exit_without_interface: brief.config.capture.exit_at_interface_down,
     };
     let stanzas = brief.stanzas.into_iter().zip(keys).filter_map(|(stanza, keys)| KeyedStanza::new(stanza, keys));
-    let engine = Engine::new(stanzas.collect(), used, terms);
+    let requests = Requests::of(brief.config.http.as_ref());
+    let engine = Engine::new(stanzas.collect(), used, terms).taking(requests);
     Report::Hearing.send(io::stdout())?;
     let listener = Listener {
         engine,

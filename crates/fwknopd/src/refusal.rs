@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use spa::{NotSpa, OpenError};
 
 use crate::arrival::Arrival;
+use crate::forwarded::Doubt;
 use crate::journal::{Level, Line, escape};
 use crate::order::Order;
 use crate::replay::Used;
@@ -137,6 +138,8 @@ impl Refusal {
 pub enum Note {
     /// The stanza with this number applies.
     Covered(u32),
+    /// What a request says of its sender does not count.
+    Doubted(Doubt),
     /// A check said no: for the packet, or for the stanza with this number.
     Refused(Option<u32>, Refusal),
 }
@@ -146,6 +149,7 @@ impl Note {
     pub fn level(&self) -> Level {
         match self {
             Self::Covered(_) => Level::Info,
+            Self::Doubted(_) => Level::Warning,
             Self::Refused(_, why) => why.level(),
         }
     }
@@ -178,6 +182,13 @@ impl fmt::Display for Told<'_> {
         let ip = self.arrival.source;
         match self.note {
             Note::Covered(n) => write!(f, "(stanza #{n}) SPA Packet from IP: {ip} received with access source match"),
+            Note::Doubted(Doubt::Value(value)) => {
+                let value = escape(value);
+                write!(f, "Error parsing X-Forwarded-For header: value '{value}' is not an IP address")
+            }
+            Note::Doubted(Doubt::Sender) => {
+                write!(f, "X-Forwarded-For header ignored: {ip} is not one of TRUSTED_PROXIES")
+            }
             Note::Refused(None, why) => for_all(f, self.arrival, why),
             Note::Refused(Some(n), why) => for_stanza(f, ip, self.arrival.destination, *n, why),
         }
