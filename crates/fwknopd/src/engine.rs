@@ -89,7 +89,8 @@ impl<R: ReplayStore> Engine<R> {
         }
         let digest = packet.replay_digest();
         if let Some(before) = self.replays.used(&digest) {
-            return refuse(notes, Refusal::Replayed(before));
+            let same = before.is_same_connection(arrival, now.unix);
+            return refuse(notes, if same { Refusal::HeardBefore } else { Refusal::Replayed(before) });
         }
         let clocks = Clocks { now: now.unix, booted: now.booted() };
         let mut claimed = false;

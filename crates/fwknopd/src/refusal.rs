@@ -46,6 +46,8 @@ pub enum Refusal {
     NoStanza,
     /// It was used before.
     Replayed(Used),
+    /// It came over a connection of ours, and was used when it was seen on the link a moment before.
+    HeardBefore,
     /// This stanza's SOURCE or DESTINATION does not cover it.
     Elsewhere,
     /// The stanza has expired.
@@ -91,6 +93,7 @@ impl Refusal {
             Self::NotSpa(why) => why.reason(),
             Self::NoStanza => "E_NO_STANZA",
             Self::Replayed(_) => "E_REPLAY",
+            Self::HeardBefore => "E_HEARD_BEFORE",
             Self::Elsewhere => "E_ELSEWHERE",
             Self::Expired { .. } => "E_EXPIRED",
             Self::Stranger(why) => why.reason(),
@@ -115,6 +118,7 @@ impl Refusal {
             Self::NotSpa(_)
                 | Self::NoStanza
                 | Self::Replayed(_)
+                | Self::HeardBefore
                 | Self::Elsewhere
                 | Self::Expired { .. }
                 | Self::Stranger(_)
@@ -124,7 +128,7 @@ impl Refusal {
 
     fn level(&self) -> Level {
         match self {
-            Self::NotSpa(_) | Self::Elsewhere | Self::Expired { told: true } => Level::Debug,
+            Self::NotSpa(_) | Self::HeardBefore | Self::Elsewhere | Self::Expired { told: true } => Level::Debug,
             Self::Expired { told: false } => Level::Info,
             Self::Stranger(why) if why.is_hmac_mismatch() => Level::Info,
             Self::NoKeyOfItsKind | Self::Unrecorded(_) | Self::Forbidden(_) => Level::Error,
@@ -215,6 +219,7 @@ fn for_all(f: &mut fmt::Formatter<'_>, arrival: &Arrival<'_>, why: &Refusal) -> 
             used.destination_port,
             created(used),
         ),
+        Refusal::HeardBefore => write!(f, "[{ip}] this packet was seen on the link already, and is the same one"),
         other => write!(f, "[{ip}] {other:?}"),
     }
 }
@@ -262,7 +267,9 @@ fn for_stanza(f: &mut fmt::Formatter<'_>, ip: IpAddr, to: IpAddr, n: u32, why: &
         Refusal::Forbidden(what) => {
             write!(f, "[{ip}] (stanza #{n}) an order beyond the limits of its stanza was refused: {what}")
         }
-        Refusal::NotSpa(_) | Refusal::NoStanza | Refusal::Replayed(_) => write!(f, "[{ip}] (stanza #{n}) {why:?}"),
+        Refusal::NotSpa(_) | Refusal::NoStanza | Refusal::Replayed(_) | Refusal::HeardBefore => {
+            write!(f, "[{ip}] (stanza #{n}) {why:?}")
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use fwknopd::firewall::Firewall as _;
 use fwknopd::firewall::memory::Memory;
 use fwknopd::forwarded::Requests;
 use fwknopd::grant::Grant;
+use fwknopd::journal::Level;
 use fwknopd::ledger::Ledger;
 use fwknopd::order::Order;
 use fwknopd::policy::Terms;
@@ -401,4 +402,31 @@ fn a_proxy_names_whom_the_door_is_for_only_where_the_knock_does_not() {
 fn requests(proxies: Option<&str>) -> Requests {
     let trusted_proxies = proxies.map(|list| list.parse().unwrap());
     Requests::of(Some(&Http { any_user_agent: false, x_forwarded_for: true, trusted_proxies }))
+}
+
+#[test]
+fn what_was_seen_on_the_link_is_no_replay_when_its_connection_ends() {
+    let mut day = Day::begins(&stanza(""));
+    let packet = ALICE.seals(1);
+    let ends = ((CLIENT.parse().unwrap(), 40_000), ("192.0.2.20".parse().unwrap(), 62_201));
+    let over = |transport, port, now| {
+        let stream = Arrival::stream((ends.0.0, port), ends.1, packet.as_bytes());
+        (Arrival { transport, ..stream }, moment(now))
+    };
+    let mut hear = |(arrival, now)| {
+        let mut notes = Vec::new();
+        let order = day.engine.hear(&arrival, &now, &mut notes);
+        (order.is_some(), notes.last().unwrap().line(&arrival))
+    };
+    assert!(hear(over(Transport::Tcp, 40_000, NOON)).0);
+    let (opened, line) = hear(over(Transport::Stream, 40_000, NOON + 1));
+    assert_eq!((opened, line.level), (false, Level::Debug));
+    assert_eq!(line.text, "[192.0.2.10] this packet was seen on the link already, and is the same one");
+    for (transport, port, now) in
+        [(Transport::Stream, 40_001, 1), (Transport::Stream, 40_000, 60), (Transport::Tcp, 40_000, 1)]
+    {
+        let (opened, line) = hear(over(transport, port, NOON + now));
+        assert_eq!((opened, line.level), (false, Level::Warning), "{transport:?} {port} {now}");
+        assert!(line.text.starts_with("Replay detected"));
+    }
 }

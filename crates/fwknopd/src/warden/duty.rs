@@ -73,6 +73,11 @@ impl Duty {
                     journal.write(Level::Info, format_args!("Packet count limit ({packets}) reached. Exiting..."));
                     return Ok(Some(End::Asked));
                 }
+                Ok(Some(Report::End)) => {
+                    journal.write(Level::Info, "The capture file ends here.");
+                    journal.write(Level::Info, "Gracefully leaving the fwknopd event loop.");
+                    return Ok(Some(End::Asked));
+                }
                 Ok(Some(report)) => self.heed(report, journal),
                 Ok(None) if alive => return Ok(None),
                 Ok(None) => {
@@ -91,7 +96,7 @@ impl Duty {
         match report {
             Report::Log(line) => journal.line(&line),
             Report::Order(order) => self.carry_out(&order, journal),
-            Report::Ready(_) | Report::Hearing | Report::Limit(_) | Report::Policy { .. } => {
+            Report::Ready(_) | Report::Hearing | Report::Limit(_) | Report::End | Report::Policy { .. } => {
                 journal.write(Level::Warning, format_args!("the listener said '{report}' out of turn"));
             }
         }
