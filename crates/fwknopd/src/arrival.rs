@@ -45,6 +45,8 @@ pub enum Transport {
     Udp,
     /// One segment, whatever its flags.
     Tcp,
+    /// All that a peer sent over one TCP connection of ours.
+    Stream,
     /// An ICMP message of any type, over IPv4.
     Icmp,
     /// The same over IPv6.
@@ -57,7 +59,7 @@ impl Transport {
     pub const fn number(self) -> u8 {
         match self {
             Self::Udp => 17,
-            Self::Tcp => 6,
+            Self::Tcp | Self::Stream => 6,
             Self::Icmp => 1,
             Self::Icmpv6 => 58,
         }
@@ -68,7 +70,7 @@ impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Udp => "udp",
-            Self::Tcp => "tcp",
+            Self::Tcp | Self::Stream => "tcp",
             Self::Icmp => "icmp",
             Self::Icmpv6 => "icmpv6",
         })
@@ -117,12 +119,22 @@ impl<'p> Arrival<'p> {
     /// A datagram that a UDP socket has already unpacked.
     #[must_use]
     pub fn datagram(source: (IpAddr, u16), destination: (IpAddr, u16), payload: &'p [u8]) -> Self {
+        Self::unpacked(Transport::Udp, source, destination, payload)
+    }
+
+    /// What came over a connection of ours.
+    #[must_use]
+    pub fn stream(source: (IpAddr, u16), destination: (IpAddr, u16), payload: &'p [u8]) -> Self {
+        Self::unpacked(Transport::Stream, source, destination, payload)
+    }
+
+    fn unpacked(transport: Transport, source: (IpAddr, u16), destination: (IpAddr, u16), payload: &'p [u8]) -> Self {
         Self {
             source: source.0.to_canonical(),
             source_port: source.1,
             destination: destination.0.to_canonical(),
             destination_port: destination.1,
-            transport: Transport::Udp,
+            transport,
             payload,
         }
     }
@@ -184,7 +196,7 @@ impl<'p> Arrival<'p> {
         let &[s0, s1, d0, d1, ..] = body.first_chunk::<8>().ok_or(Unreadable::Cut)?;
         let (ports, header) = match transport {
             Transport::Udp => ((u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])), 8),
-            Transport::Tcp => {
+            Transport::Tcp | Transport::Stream => {
                 let offset = body.get(12).ok_or(Unreadable::Cut)? >> 4;
                 let header = usize::from(offset) * 4;
                 if header < 20 {

@@ -7,6 +7,7 @@
 //! | --- | --- | --- | --- |
 //! | [`packet`] | every packet on a link, whoever it is for | CAP_NET_RAW | nothing |
 //! | [`udp`] | datagrams to our own port, put together again | nothing (a free port) | nothing |
+//! | [`tcp`] | connections to our own port, read to their end | nothing (a free port) | nothing |
 //! | `file` | a capture file | the file | nothing |
 //!
 //! The privileged process opens (a plain `OwnedFd`), hands the descriptor over, and the unprivileged one attaches a filter
@@ -15,11 +16,14 @@
 //!
 //! ```text
 //! PCAP_FILTER ─▶ Filter ─▶ kernel ─▶ PacketSocket ─┐
-//!                shape  ─▶ kernel ─▶ UdpSocket    ─┼─▶ Arrival
+//!                shape  ─▶ kernel ─▶ UdpSocket    ─┤
+//!                            kernel ─▶ TcpServer    ─┼─▶ Arrival
 //! PCAP_FILTER ─▶ Filter ───────────▶ FileCapture  ─┘
 //! ```
 
-use std::{io, os::fd::BorrowedFd};
+use std::{io, net::IpAddr, os::fd::BorrowedFd, time::Duration};
+
+use nix::libc;
 
 use crate::arrival::Arrival;
 
@@ -34,6 +38,7 @@ pub mod packet;
 #[cfg(feature = "pcap")]
 pub mod promiscuous;
 pub mod shape;
+pub mod tcp;
 pub mod udp;
 
 /// A source of packets.
@@ -51,6 +56,21 @@ pub trait Capture {
     /// What to wait for before asking again; `None` for a file, which never has to wait.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 
+    /// Connections that are open: to be waited for, too.
+    fn connections(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
+    }
+
+    /// How long to wait at most before asking again, even if there is nothing to read.
+    fn patience(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Who has connected since this was asked last.
+    fn newcomers(&mut self) -> Vec<IpAddr> {
+        Vec::new()
+    }
+
     /// Whether nothing will come any more: the end of a capture file, or the interface has been removed.
     fn ended(&self) -> bool {
         false
@@ -61,6 +81,11 @@ pub trait Capture {
 
     /// What this is, for the log: `packets on eth0`.
     fn describe(&self) -> String;
+}
+
+/// Whether an address of IPv6 was refused because this machine has none.
+fn no_ipv6(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
 /// What the C library calls an error of the kernel's, without the number that Rust adds: for log lines that others parse.

@@ -11,7 +11,7 @@
 
 use std::{net::IpAddr, num::NonZeroU16, path::PathBuf, time::Duration};
 
-use fwknop_conf::complaint::Complaints;
+use fwknop_conf::{complaint::Complaints, networks::Networks};
 use spa::PortList;
 
 use crate::{
@@ -113,12 +113,14 @@ pub struct Capture {
 }
 
 /// Packets in HTTP requests (`ENABLE_SPA_OVER_HTTP`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
     /// `ALLOW_ANY_USER_AGENT`.
     pub any_user_agent: bool,
     /// `ENABLE_X_FORWARDED_FOR`.
     pub x_forwarded_for: bool,
+    /// `TRUSTED_PROXIES`: whose header is believed; `None`: everybody's.
+    pub trusted_proxies: Option<Networks>,
 }
 
 /// Where the stanzas are.

@@ -5,18 +5,19 @@
 //! millisecond.
 //!
 //! ```text
-//! Arrival ─▶ SealedPacket ─▶ not used? ─▶ each stanza: AuthenticPacket ─▶ Plaintext ─▶ Knock ─▶ claimed ─▶ judged ─▶ Order
+//! Arrival ─▶ Carried ─▶ SealedPacket ─▶ not used? ─▶ each stanza: AuthenticPacket ─▶ Plaintext ─▶ Knock ─▶ claimed ─▶ judged ─▶ Order
 //!                                                        (any arrow may end in a Refusal)
 //! ```
 //!
 //! The order of the checks is that of spec `server.md` 7; the first stanza that gets all the way to an order ends the
 //! search, and a refusal by one moves on to the next.
 
-use spa::{Decoding, Keys, SealedPacket};
+use spa::{Decoding, Keys, carrier};
 
 use crate::access::{Stanza, StanzaKeys};
 use crate::arrival::Arrival;
 use crate::clock::Moment;
+use crate::forwarded::Requests;
 use crate::order::Order;
 use crate::policy::{Clocks, Terms};
 use crate::refusal::{Note, Refusal};
@@ -48,16 +49,23 @@ pub struct Engine<R> {
     stanzas: Vec<KeyedStanza>,
     replays: R,
     terms: Terms,
+    requests: Requests,
     /// Then a packet can be cut to another text that says the same (an HMAC, or a block of padding, is taken off), and what
     /// it says is used up beside its text.
     some_without_hmac: bool,
 }
 
 impl<R: ReplayStore> Engine<R> {
-    /// An engine that has heard nothing yet.
+    /// An engine that has heard nothing yet, and takes no HTTP requests.
     pub fn new(stanzas: Vec<KeyedStanza>, replays: R, terms: Terms) -> Self {
         let some_without_hmac = stanzas.iter().any(|keyed| keyed.keys.hmac.is_none());
-        Self { stanzas, replays, terms, some_without_hmac }
+        Self { stanzas, replays, terms, requests: Requests::default(), some_without_hmac }
+    }
+
+    /// The same, taking HTTP requests as they say.
+    #[must_use]
+    pub fn taking(self, requests: Requests) -> Self {
+        Self { requests, ..self }
     }
 
     /// The used packets.
@@ -68,7 +76,15 @@ impl<R: ReplayStore> Engine<R> {
     /// Decides about one packet. `notes` gets what there is to tell, in the order of the checks; where there is no
     /// order, its last refusal is the reason.
     pub fn hear(&mut self, arrival: &Arrival<'_>, now: &Moment, notes: &mut Vec<Note>) -> Option<Order> {
-        let packet = match spa::ingress(arrival.payload).and_then(|()| SealedPacket::parse(arrival.payload)) {
+        let carried = match carrier::unwrap(arrival.payload, self.requests.http()) {
+            Ok(carried) => carried,
+            Err(why) => return refuse(notes, Refusal::NotSpa(why)),
+        };
+        let origin = self.requests.origin(arrival.source, &carried).unwrap_or_else(|doubt| {
+            notes.push(Note::Doubted(doubt));
+            arrival.source
+        });
+        let packet = match carried.packet() {
             Ok(packet) => packet,
             Err(why) => return refuse(notes, Refusal::NotSpa(why)),
         };
@@ -77,7 +93,8 @@ impl<R: ReplayStore> Engine<R> {
         }
         let digest = packet.replay_digest();
         if let Some(before) = self.replays.used(&digest) {
-            return refuse(notes, Refusal::Replayed(before));
+            let same = before.is_same_connection(arrival, now.unix);
+            return refuse(notes, if same { Refusal::HeardBefore } else { Refusal::Replayed(before) });
         }
         let clocks = Clocks { now: now.unix, booted: now.booted() };
         let mut claimed = false;
@@ -118,7 +135,7 @@ impl<R: ReplayStore> Engine<R> {
                     }
                 }
             }
-            match keyed.stanza.judge(arrival, &knock, clocks, &self.terms) {
+            match keyed.stanza.judge(arrival, origin, &knock, clocks, &self.terms) {
                 Ok(order) => return Some(order),
                 Err(why) => no(why),
             }

@@ -6,6 +6,7 @@
 //! ```
 
 use std::io;
+use std::num::NonZeroU16;
 use std::os::fd::OwnedFd;
 
 use thiserror::Error;
@@ -15,6 +16,7 @@ use crate::capture::Capture;
 use crate::capture::file::{FileCapture, FileError};
 use crate::capture::filter::{Filter, FilterError, Wanted};
 use crate::capture::packet::{self, OpenError, PacketSocket};
+use crate::capture::tcp::{self, TcpServer};
 use crate::capture::udp::{self, BindError, UdpSocket};
 use crate::config::Config;
 
@@ -25,9 +27,17 @@ pub use crate::capture::promiscuous::Promiscuous;
 #[derive(Debug)]
 pub enum Promiscuous {}
 
+/// What we hear: packets in one way, and beside it perhaps TCP connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hearing {
+    way: Way,
+    /// `TCPSERV_PORT`, with `ENABLE_TCP_SERVER`.
+    tcp_server: Option<u16>,
+}
+
 /// The way packets reach us.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Hearing {
+enum Way {
     /// Every packet on an interface that passes the filter; nothing has to be open.
     Passive {
         /// `PCAP_INTF`.
@@ -66,6 +76,9 @@ pub enum HearingError {
     Bind(#[from] BindError),
     #[error(transparent)]
     #[allow(missing_docs)]
+    BindTcp(#[from] tcp::BindError),
+    #[error(transparent)]
+    #[allow(missing_docs)]
     Filter(#[from] FilterError),
     #[cfg(feature = "pcap")]
     #[error(transparent)]
@@ -85,7 +98,12 @@ pub enum HearingError {
 }
 
 /// What the listener needs besides the sockets, made while it still may.
-pub enum Prepared {
+pub struct Prepared {
+    way: PreparedWay,
+    tcp_server: Option<u16>,
+}
+
+enum PreparedWay {
     /// An interface with its number, and a compiled filter.
     Passive(String, Option<u32>, Filter),
     /// A port.
@@ -98,6 +116,90 @@ pub enum Prepared {
 impl Hearing {
     /// What the settings say.
     pub fn of(config: &Config) -> Self {
+        let way = Way::of(config);
+        // The end of a capture file is the end; nobody would wait for connections.
+        let tcp_server = config.tcp_server.filter(|_| !matches!(way, Way::File { .. })).map(NonZeroU16::get);
+        Self { way, tcp_server }
+    }
+
+    /// Whether it takes connections, for which the listener needs one more system call.
+    pub fn accepts(&self) -> bool {
+        self.tcp_server.is_some()
+    }
+
+    /// Whether datagrams come in at a port of ours.
+    pub fn is_udp_server(&self) -> bool {
+        matches!(self.way, Way::UdpServer { .. })
+    }
+
+    /// Opens what needs rights. The sockets drop everything, or let it wait, until a listener takes them.
+    pub fn open(&self) -> Result<Vec<OwnedFd>, HearingError> {
+        self.ears().iter().map(Ear::open).collect()
+    }
+
+    /// The same for a successor of one who hears on `sockets`: what both need is shared.
+    pub fn open_after(&self, present: &Self, sockets: &[OwnedFd]) -> Result<Vec<OwnedFd>, HearingError> {
+        let known: Vec<_> = present.ears().into_iter().zip(sockets).collect();
+        let share = |ear: &Ear| known.iter().find(|(known, _)| known == ear).map(|(_, socket)| socket.try_clone());
+        self.ears().iter().map(|ear| share(ear).map_or_else(|| ear.open(), |socket| Ok(socket?))).collect()
+    }
+
+    /// Makes the interface promiscuous if the settings say so, for as long as what is given lives.
+    pub fn hold_promiscuous(&self) -> Result<Option<Promiscuous>, HearingError> {
+        match &self.way {
+            #[cfg(feature = "pcap")]
+            Way::Passive { interface, promiscuous: true, .. } => Ok(Some(Promiscuous::hold(interface)?)),
+            #[cfg(not(feature = "pcap"))]
+            Way::Passive { promiscuous: true, .. } => Err(HearingError::NotPromiscuous),
+            _ => Ok(None),
+        }
+    }
+
+    /// Compiles the filter, or opens the file: libpcap looks up names and reads files, a confined process does not.
+    pub fn prepare(&self) -> Result<Prepared, HearingError> {
+        let way = match &self.way {
+            Way::Passive { interface, filter, wanted, .. } => {
+                let (index, filter) = (packet::index_of(interface)?, Filter::compile(filter, wanted)?);
+                PreparedWay::Passive(interface.clone(), index, filter)
+            }
+            Way::UdpServer { port, http } => PreparedWay::UdpServer(*port, *http),
+            #[cfg(feature = "pcap")]
+            Way::File { path, filter } => PreparedWay::File(Box::new(FileCapture::open(path, filter)?)),
+            #[cfg(not(feature = "pcap"))]
+            Way::File { .. } => return Err(HearingError::NoFiles),
+        };
+        Ok(Prepared { way, tcp_server: self.tcp_server })
+    }
+
+    /// The lines of the log that say how we hear; after the last of them no packet is missed.
+    pub fn lines(&self) -> Vec<String> {
+        const LOOP: &str = "Starting fwknopd main event loop.";
+        let passive = |first: String, filter: &str| {
+            let filtered = (!filter.is_empty()).then(|| format!("PCAP filter is: '{filter}'"));
+            [Some(first), filtered, Some(LOOP.to_owned())].into_iter().flatten().collect()
+        };
+        let tcp = self.tcp_server.map(|port| format!("Kicking off TCP server to listen on port {port}."));
+        let ways: Vec<String> = match &self.way {
+            Way::Passive { interface, filter, .. } => passive(format!("Sniffing interface: {interface}"), filter),
+            Way::UdpServer { port, .. } => vec![format!("Kicking off UDP server to listen on port {port}.")],
+            Way::File { path, filter } => passive(format!("Reading pcap file: {}", path.display()), filter),
+        };
+        tcp.into_iter().chain(ways).collect()
+    }
+
+    /// What has to be open, in the order in which it is handed over.
+    fn ears(&self) -> Vec<Ear> {
+        let way = match &self.way {
+            Way::Passive { interface, .. } => Some(Ear::Link(interface.clone())),
+            Way::UdpServer { port, .. } => Some(Ear::UdpPort(*port)),
+            Way::File { .. } => None,
+        };
+        way.into_iter().chain(self.tcp_server.map(Ear::TcpPort)).collect()
+    }
+}
+
+impl Way {
+    fn of(config: &Config) -> Self {
         let capture = &config.capture;
         let filter = capture.filter.clone().unwrap_or_default();
         let http = config.http.is_some();
@@ -118,86 +220,44 @@ impl Hearing {
             },
         }
     }
+}
 
-    /// Opens what needs rights. The sockets drop everything until a listener attaches its filter.
-    pub fn open(&self) -> Result<Vec<OwnedFd>, HearingError> {
+/// One socket that the warden opens. Equal ones serve a successor as well.
+#[derive(PartialEq, Eq)]
+enum Ear {
+    Link(String),
+    UdpPort(u16),
+    TcpPort(u16),
+}
+
+impl Ear {
+    fn open(&self) -> Result<OwnedFd, HearingError> {
         Ok(match self {
-            Self::Passive { interface, .. } => vec![packet::open(interface)?],
-            Self::UdpServer { port, .. } => vec![udp::open(*port)?],
-            Self::File { .. } => Vec::new(),
+            Self::Link(interface) => packet::open(interface)?,
+            Self::UdpPort(port) => udp::open(*port)?,
+            Self::TcpPort(port) => tcp::open(*port)?,
         })
-    }
-
-    /// Makes the interface promiscuous if the settings say so, for as long as what is given lives.
-    pub fn hold_promiscuous(&self) -> Result<Option<Promiscuous>, HearingError> {
-        match self {
-            #[cfg(feature = "pcap")]
-            Self::Passive { interface, promiscuous: true, .. } => Ok(Some(Promiscuous::hold(interface)?)),
-            #[cfg(not(feature = "pcap"))]
-            Self::Passive { promiscuous: true, .. } => Err(HearingError::NotPromiscuous),
-            _ => Ok(None),
-        }
-    }
-
-    /// Whether sockets opened for the one serve the other.
-    pub fn shares_sockets_with(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Passive { interface: one, .. }, Self::Passive { interface: other, .. }) => one == other,
-            (Self::UdpServer { port: one, .. }, Self::UdpServer { port: other, .. }) => one == other,
-            _ => false,
-        }
-    }
-
-    /// Compiles the filter, or opens the file: libpcap looks up names and reads files, a confined process does not.
-    pub fn prepare(&self) -> Result<Prepared, HearingError> {
-        Ok(match self {
-            Self::Passive { interface, filter, wanted, .. } => {
-                Prepared::Passive(interface.clone(), packet::index_of(interface)?, Filter::compile(filter, wanted)?)
-            }
-            Self::UdpServer { port, http } => Prepared::UdpServer(*port, *http),
-            #[cfg(feature = "pcap")]
-            Self::File { path, filter } => Prepared::File(Box::new(FileCapture::open(path, filter)?)),
-            #[cfg(not(feature = "pcap"))]
-            Self::File { .. } => return Err(HearingError::NoFiles),
-        })
-    }
-
-    /// The lines of the log that say how we hear; after the last of them no packet is missed.
-    pub fn lines(&self) -> Vec<String> {
-        const LOOP: &str = "Starting fwknopd main event loop.";
-        let filtered = |filter: &str| (!filter.is_empty()).then(|| format!("PCAP filter is: '{filter}'"));
-        match self {
-            Self::Passive { interface, filter, .. } => {
-                let mut lines = vec![format!("Sniffing interface: {interface}")];
-                lines.extend(filtered(filter));
-                lines.push(LOOP.to_owned());
-                lines
-            }
-            Self::UdpServer { port, .. } => vec![format!("Kicking off UDP server to listen on port {port}.")],
-            Self::File { path, filter } => {
-                let mut lines = vec![format!("Reading pcap file: {}", path.display())];
-                lines.extend(filtered(filter));
-                lines.push(LOOP.to_owned());
-                lines
-            }
-        }
     }
 }
 
 impl Prepared {
     /// Hears on the sockets that the warden opened.
     pub fn attach(self, sockets: Vec<OwnedFd>) -> Result<Vec<Box<dyn Capture>>, HearingError> {
-        let missing = || io::Error::other("the warden handed over no socket");
         let mut sockets = sockets.into_iter();
-        Ok(vec![match self {
-            Self::Passive(interface, index, filter) => {
-                Box::new(PacketSocket::attach(sockets.next().ok_or_else(missing)?, &interface, index, &filter)?)
+        let mut next = || sockets.next().ok_or_else(|| io::Error::other("the warden handed over no socket"));
+        let way: Box<dyn Capture> = match self.way {
+            PreparedWay::Passive(interface, index, filter) => {
+                Box::new(PacketSocket::attach(next()?, &interface, index, &filter)?)
             }
-            Self::UdpServer(port, http) => {
-                Box::new(UdpSocket::attach(sockets.next().ok_or_else(missing)?, port, http)?)
-            }
+            PreparedWay::UdpServer(port, http) => Box::new(UdpSocket::attach(next()?, port, http)?),
             #[cfg(feature = "pcap")]
-            Self::File(file) => file,
-        }])
+            PreparedWay::File(file) => file,
+        };
+        let mut captures = vec![way];
+        // Behind the link, so that of a packet that both have, the link has it first.
+        if let Some(port) = self.tcp_server {
+            captures.push(Box::new(TcpServer::new(next()?, port)));
+        }
+        Ok(captures)
     }
 }

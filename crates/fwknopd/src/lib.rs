@@ -30,6 +30,7 @@ pub mod config;
 pub mod dump;
 pub mod engine;
 pub mod firewall;
+pub mod forwarded;
 pub mod grant;
 mod handover;
 mod hearing;

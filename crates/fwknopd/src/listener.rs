@@ -9,8 +9,10 @@
 //! ```
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 use std::process::ExitCode;
@@ -21,12 +23,13 @@ use spa::UnixTime;
 use thiserror::Error;
 
 use crate::args::Args;
-use crate::arrival::Arrival;
+use crate::arrival::{Arrival, Transport};
 use crate::brief::{Brief, BriefError};
 use crate::capture::Capture;
 use crate::clock::Moment;
 use crate::config;
 use crate::engine::{Engine, KeyedStanza};
+use crate::forwarded::Requests;
 use crate::handover::Handover;
 use crate::hearing::{Hearing, HearingError};
 use crate::journal::{Level, Tally, Throttle};
@@ -87,11 +90,12 @@ fn listen(words: &[OsString]) -> Result<(), ListenerError> {
     drop(text);
     let keys = brief.keys()?;
     let terms = Terms { max_age: brief.config.max_age.map(u64::from), test_mode: args.test };
-    let prepared = Hearing::of(&brief.config).prepare()?;
+    let hearing = Hearing::of(&brief.config);
+    let prepared = hearing.prepare()?;
     let mut used = DigestFile::new(digests.into(), claims.into());
     read_digests(&mut used, &brief, &terms)?;
     let required = brief.config.sandbox == config::Sandbox::Require;
-    let achieved = sandbox::confine(&Confinement { account: &account, required })?;
+    let achieved = sandbox::confine(&Confinement { account: &account, required, accepts: hearing.accepts() })?;
     report::log(io::stdout(), Level::Info, format_args!("listener: {achieved}"))?;
     Report::Ready(brief.generation.clone()).send(io::stdout())?;
 
@@ -105,10 +109,12 @@ fn listen(words: &[OsString]) -> Result<(), ListenerError> {
     let habits = Habits {
         verbose: brief.config.verbose > 0,
         limit: args.packet_limit.into(),
+        udp_server: hearing.is_udp_server(),
         exit_without_interface: brief.config.capture.exit_at_interface_down,
     };
     let stanzas = brief.stanzas.into_iter().zip(keys).filter_map(|(stanza, keys)| KeyedStanza::new(stanza, keys));
-    let engine = Engine::new(stanzas.collect(), used, terms);
+    let requests = Requests::of(brief.config.http.as_ref());
+    let engine = Engine::new(stanzas.collect(), used, terms).taking(requests);
     Report::Hearing.send(io::stdout())?;
     let listener = Listener {
         engine,
@@ -156,6 +162,8 @@ struct Listener {
 struct Habits {
     /// Debug lines are wanted.
     verbose: bool,
+    /// Datagrams come in at a port of ours.
+    udp_server: bool,
     /// `-C`; 0 is no limit.
     limit: u64,
     /// `EXIT_AT_INTF_DOWN`: an interface that has gone is the end.
@@ -169,6 +177,10 @@ impl Listener {
             let heard: u64 = self.captures.iter().map(|capture| capture.heard()).sum();
             if self.habits.limit > 0 && heard >= self.habits.limit {
                 Report::Limit(self.habits.limit).send(io::stdout())?;
+                return Ok(());
+            }
+            if self.captures.iter().all(|capture| capture.as_fd().is_none() && capture.ended()) {
+                Report::End.send(io::stdout())?;
                 return Ok(());
             }
             if let Some(tally) = self.throttle.turn(Moment::now().since_boot) {
@@ -194,7 +206,7 @@ impl Listener {
     /// Takes what can be read now, a turn's worth from each capture.
     fn hear(&mut self) -> io::Result<()> {
         let Self { engine, captures, throttle, notes, habits, busy, down } = self;
-        let mut decide = Decide { engine, throttle, verbose: habits.verbose, notes };
+        let mut decide = Decide { engine, throttle, habits: *habits, notes };
         *busy = false;
         for capture in captures.iter_mut() {
             let mut turn = TURN;
@@ -212,6 +224,9 @@ impl Listener {
                 }
             }
             *busy |= turn == 0;
+            for source in capture.newcomers() {
+                decide.tell(source, format_args!("tcp_server: Got TCP connection from {source}."))?;
+            }
         }
         Ok(())
     }
@@ -220,12 +235,14 @@ impl Listener {
     fn wait(&self, warden: BorrowedFd<'_>) -> io::Result<bool> {
         let mut waited = vec![PollFd::new(&warden, PollFlags::IN)];
         let sockets: Vec<BorrowedFd<'_>> = self.captures.iter().filter_map(|capture| capture.as_fd()).collect();
-        waited.extend(sockets.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
+        let connections: Vec<BorrowedFd<'_>> = self.captures.iter().flat_map(|capture| capture.connections()).collect();
+        waited.extend(sockets.iter().chain(&connections).map(|socket| PollFd::new(socket, PollFlags::IN)));
         let file_goes_on = self.captures.iter().any(|capture| capture.as_fd().is_none() && !capture.ended());
         let at_once = (self.busy || file_goes_on).then_some(Duration::ZERO);
         let look_again = self.down.then_some(Duration::from_secs(1));
         let owed = self.throttle.owes_at().map(|at| at.saturating_sub(Moment::now().since_boot));
-        let timeout = [at_once, look_again, owed].into_iter().flatten().min();
+        let patience = self.captures.iter().filter_map(|capture| capture.patience()).min();
+        let timeout = [at_once, look_again, owed, patience].into_iter().flatten().min();
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match poll(&mut waited, timeout.as_ref()) {
             Ok(_) => Ok(waited.first().is_some_and(|warden| !warden.revents().is_empty())),
@@ -239,7 +256,7 @@ impl Listener {
 struct Decide<'l> {
     engine: &'l mut Engine<DigestFile>,
     throttle: &'l mut Throttle,
-    verbose: bool,
+    habits: Habits,
     notes: &'l mut Vec<Note>,
 }
 
@@ -247,10 +264,14 @@ impl Decide<'_> {
     fn one(&mut self, arrival: &Arrival<'_>) -> io::Result<()> {
         let now = Moment::now();
         self.notes.clear();
+        if self.habits.udp_server && arrival.transport == Transport::Udp {
+            let (bytes, source) = (arrival.payload.len(), arrival.source);
+            self.tell(source, format_args!("udp_server: Got UDP datagram ({bytes} bytes) from: {source}"))?;
+        }
         let order = self.engine.hear(arrival, &now, self.notes);
         let of_a_key_holder = order.is_some()
             || self.notes.iter().any(|note| matches!(note, Note::Refused(_, why) if why.is_of_a_key_holder()));
-        for note in self.notes.iter().filter(|note| note.level() > Level::Debug || self.verbose) {
+        for note in self.notes.iter().filter(|note| note.level() > Level::Debug || self.habits.verbose) {
             if of_a_key_holder || self.throttle.admit(arrival.source, now.since_boot) {
                 Report::Log(note.line(arrival)).send(io::stdout())?;
             }
@@ -260,6 +281,14 @@ impl Decide<'_> {
         }
         if of_a_key_holder && let Err(error) = self.engine.replays().sync() {
             report::log(io::stdout(), Level::Error, format_args!("cannot sync the digest file: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// A debug line that a stranger caused: within what strangers may write.
+    fn tell(&mut self, source: IpAddr, text: fmt::Arguments<'_>) -> io::Result<()> {
+        if self.habits.verbose && self.throttle.admit(source, Moment::now().since_boot) {
+            report::log(io::stdout(), Level::Debug, text)?;
         }
         Ok(())
     }

@@ -70,13 +70,20 @@ impl Stanza {
         self.source.covers(arrival.source) && self.destination.covers(arrival.destination)
     }
 
-    /// Decides about a knock that this stanza's keys opened.
-    pub fn judge(&self, arrival: &Arrival<'_>, knock: &Knock, clocks: Clocks, terms: &Terms) -> Result<Order, Refusal> {
+    /// Decides about a knock that this stanza's keys opened. `origin` is the address that "where this comes from" means.
+    pub fn judge(
+        &self,
+        arrival: &Arrival<'_>,
+        origin: IpAddr,
+        knock: &Knock,
+        clocks: Clocks,
+        terms: &Terms,
+    ) -> Result<Order, Refusal> {
         terms.accept_time(knock.time, clocks.now, clocks.booted)?;
         let client = match knock.request.allow() {
             AllowIp::Address(address) => address,
             AllowIp::Source if self.require_source_address => return Err(Refusal::AddressRequired),
-            AllowIp::Source => arrival.source,
+            AllowIp::Source => origin,
         };
         if let Some(wanted) = &self.require_username
             && wanted != knock.username.as_str()

@@ -12,6 +12,7 @@ use spa::{NotSpa, OpenError};
 
 use crate::action::ForSudoItself;
 use crate::arrival::Arrival;
+use crate::forwarded::Doubt;
 use crate::journal::{Level, Line, escape};
 use crate::order::Order;
 use crate::replay::Used;
@@ -46,6 +47,8 @@ pub enum Refusal {
     NoStanza,
     /// It was used before.
     Replayed(Used),
+    /// It came over a connection of ours, and was used when it was seen on the link a moment before.
+    HeardBefore,
     /// This stanza's SOURCE or DESTINATION does not cover it.
     Elsewhere,
     /// The stanza has expired.
@@ -98,6 +101,7 @@ impl Refusal {
             Self::NotSpa(why) => why.reason(),
             Self::NoStanza => "E_NO_STANZA",
             Self::Replayed(_) => "E_REPLAY",
+            Self::HeardBefore => "E_HEARD_BEFORE",
             Self::Elsewhere => "E_ELSEWHERE",
             Self::Expired { .. } => "E_EXPIRED",
             Self::Stranger(why) => why.reason(),
@@ -125,6 +129,7 @@ impl Refusal {
             Self::NotSpa(_)
                 | Self::NoStanza
                 | Self::Replayed(_)
+                | Self::HeardBefore
                 | Self::Elsewhere
                 | Self::Expired { .. }
                 | Self::Stranger(_)
@@ -134,7 +139,7 @@ impl Refusal {
 
     fn level(&self) -> Level {
         match self {
-            Self::NotSpa(_) | Self::Elsewhere | Self::Expired { told: true } => Level::Debug,
+            Self::NotSpa(_) | Self::HeardBefore | Self::Elsewhere | Self::Expired { told: true } => Level::Debug,
             Self::Expired { told: false } => Level::Info,
             Self::Stranger(why) if why.is_hmac_mismatch() => Level::Info,
             Self::NoKeyOfItsKind | Self::Unrecorded(_) | Self::Unbuildable(_) | Self::Forbidden(_) => Level::Error,
@@ -148,6 +153,8 @@ impl Refusal {
 pub enum Note {
     /// The stanza with this number applies.
     Covered(u32),
+    /// What a request says of its sender does not count.
+    Doubted(Doubt),
     /// A check said no: for the packet, or for the stanza with this number.
     Refused(Option<u32>, Refusal),
 }
@@ -157,6 +164,7 @@ impl Note {
     pub fn level(&self) -> Level {
         match self {
             Self::Covered(_) => Level::Info,
+            Self::Doubted(_) => Level::Warning,
             Self::Refused(_, why) => why.level(),
         }
     }
@@ -189,6 +197,13 @@ impl fmt::Display for Told<'_> {
         let ip = self.arrival.source;
         match self.note {
             Note::Covered(n) => write!(f, "(stanza #{n}) SPA Packet from IP: {ip} received with access source match"),
+            Note::Doubted(Doubt::Value(value)) => {
+                let value = escape(value);
+                write!(f, "Error parsing X-Forwarded-For header: value '{value}' is not an IP address")
+            }
+            Note::Doubted(Doubt::Sender) => {
+                write!(f, "X-Forwarded-For header ignored: {ip} is not one of TRUSTED_PROXIES")
+            }
             Note::Refused(None, why) => for_all(f, self.arrival, why),
             Note::Refused(Some(n), why) => for_stanza(f, ip, self.arrival.destination, *n, why),
         }
@@ -215,6 +230,7 @@ fn for_all(f: &mut fmt::Formatter<'_>, arrival: &Arrival<'_>, why: &Refusal) -> 
             used.destination_port,
             created(used),
         ),
+        Refusal::HeardBefore => write!(f, "[{ip}] this packet was seen on the link already, and is the same one"),
         other => write!(f, "[{ip}] {other:?}"),
     }
 }
@@ -269,7 +285,9 @@ fn for_stanza(f: &mut fmt::Formatter<'_>, ip: IpAddr, to: IpAddr, n: u32, why: &
         Refusal::Forbidden(what) => {
             write!(f, "[{ip}] (stanza #{n}) an order beyond the limits of its stanza was refused: {what}")
         }
-        Refusal::NotSpa(_) | Refusal::NoStanza | Refusal::Replayed(_) => write!(f, "[{ip}] (stanza #{n}) {why:?}"),
+        Refusal::NotSpa(_) | Refusal::NoStanza | Refusal::Replayed(_) | Refusal::HeardBefore => {
+            write!(f, "[{ip}] (stanza #{n}) {why:?}")
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 //! hearing                         from now on no packet is missed
 //! open stanza=1 from=…            an order
 //! limit 5                         as many packets as `-C` allows have been heard
+//! end                             the capture file has been read to its end
 //! policy 9f86d081884c7d65 512     (reader only) the next 512 bytes are the policy of this generation, without keys
 //! said 7 uid=1001(alice)          (runner only) a line of a command's output
 //! done 7 exit 0                   (runner only) how it ended
@@ -38,6 +39,8 @@ pub enum Report {
     Order(Order),
     /// This many packets were heard, and that was all that `-C` allows.
     Limit(u64),
+    /// The capture file was read to its end.
+    End,
     /// The policy follows.
     Policy {
         /// Its generation.
@@ -89,6 +92,7 @@ impl fmt::Display for Report {
             Self::Hearing => f.write_str("hearing"),
             Self::Order(order) => order.fmt(f),
             Self::Limit(packets) => write!(f, "limit {packets}"),
+            Self::End => f.write_str("end"),
             Self::Policy { generation, bytes } => write!(f, "policy {generation} {bytes}"),
             Self::Said { ticket, text } => write!(f, "said {ticket} {}", escape(text)),
             Self::Done { ticket, ending } => write!(f, "done {ticket} {ending}"),
@@ -132,6 +136,7 @@ impl FromStr for Report {
             }
             "ready" => Self::Ready(rest.to_owned()),
             "hearing" if rest.is_empty() => Self::Hearing,
+            "end" if rest.is_empty() => Self::End,
             "limit" => Self::Limit(rest.parse().map_err(|_| no())?),
             "policy" => {
                 let (generation, bytes) = rest.split_once(' ').ok_or_else(no)?;
@@ -201,6 +206,7 @@ mod tests {
             "hearing",
             "open stanza=1 from=192.0.2.10 client=192.0.2.10 ports=tcp/22 seconds=30",
             "limit 5",
+            "end",
             "policy 9f86d081884c7d65 512",
             "said 7 done 7 exit 0",
             "done 7 failed Permission denied (os error 13)",
@@ -211,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_no_child_writes_is_refused() {
-        for line in ["", "log", "log loud x", "hearing well", "limit few", "rm -rf /", "open"] {
+        for line in ["", "log", "log loud x", "hearing well", "limit few", "end well", "rm -rf /", "open"] {
             assert!(line.parse::<Report>().is_err(), "{line}");
         }
     }

@@ -35,6 +35,8 @@ pub struct Confinement<'a> {
     pub account: &'a Account,
     /// `SANDBOX require`: a layer that this kernel lacks is an error.
     pub required: bool,
+    /// It is to take connections on a socket that it is handed.
+    pub accepts: bool,
 }
 
 /// Why the process is not confined. It must not go on.
@@ -118,7 +120,7 @@ pub fn confine(confinement: &Confinement<'_>) -> Result<Achieved, SandboxError> 
     let identity = rights::become_nobody_else(confinement.account)?;
     rights::limit()?;
     let landlock = filesystem::close()?;
-    let seccomp = calls::restrict()?;
+    let seccomp = calls::restrict(confinement.accepts)?;
     let achieved = Achieved { identity, landlock, seccomp };
     if confinement.required {
         for (layer, state) in [("Landlock", &achieved.landlock), ("seccomp", &achieved.seccomp)] {

@@ -18,8 +18,6 @@ pub fn of_settings(config: &Config) -> Vec<Complaint> {
         (config.netfilter.snat, format!("ENABLE_{word}_SNAT")),
         (config.netfilter.output_rules, format!("ENABLE_{word}_OUTPUT")),
         (config.destination_rule, "ENABLE_DESTINATION_RULE".to_owned()),
-        (config.tcp_server.is_some(), "ENABLE_TCP_SERVER".to_owned()),
-        (config.http.is_some(), "ENABLE_SPA_OVER_HTTP".to_owned()),
     ]
     .into_iter()
     .filter(|(on, _)| *on)

@@ -14,11 +14,13 @@ use fwknopd::access::{self, Stanza, StanzaKeys};
 use fwknopd::args::Args;
 use fwknopd::arrival::{Arrival, Transport};
 use fwknopd::clock::Moment;
-use fwknopd::config::{Config, RawConfig};
+use fwknopd::config::{Config, Http, RawConfig};
 use fwknopd::engine::{Engine, KeyedStanza};
 use fwknopd::firewall::Firewall as _;
 use fwknopd::firewall::memory::Memory;
+use fwknopd::forwarded::Requests;
 use fwknopd::grant::Grant;
+use fwknopd::journal::Level;
 use fwknopd::ledger::Ledger;
 use fwknopd::order::Order;
 use fwknopd::policy::Terms;
@@ -492,4 +494,76 @@ fn a_step_of_the_wall_clock_moves_no_end() {
     };
     assert_eq!(day.ledger.ended(&after(29, 3600)), [], "forward by an hour");
     assert_eq!(day.ledger.ended(&after(30, -3600)).len(), 1, "back by an hour");
+}
+
+#[test]
+fn a_packet_in_a_request_is_the_same_packet() {
+    let mut day = Day::begins(&stanza(""));
+    let packet = ALICE.seals(1);
+    let request =
+        spa::carrier::Request { packet: &packet, server: "s", proxy: None, agent: "Fwknop/2.6.10" }.to_string();
+    assert_eq!(day.hears(&request, CLIENT, NOON).len(), 1, "not enabled");
+    day.engine = day.engine.taking(requests(None));
+    assert!(day.hears(&request, CLIENT, NOON)[1].starts_with("Added"));
+    assert!(day.hears(&packet, CLIENT, NOON)[0].starts_with("Replay detected"));
+    // What the client left out stays out: put back, it would be another text of the same packet.
+    let respelled = request.replace("GET /", "GET /U2FsdGVkX1");
+    assert!(day.hears(&respelled, CLIENT, NOON)[0].contains("error 4096"));
+}
+
+#[test]
+fn a_proxy_names_whom_the_door_is_for_only_where_the_knock_does_not() {
+    let forwarded = |client: &Client, number| {
+        let packet = client.seals(number);
+        let request = spa::carrier::Request { packet: &packet, server: "s", proxy: None, agent: "Fwknop/2.6.10" };
+        request.to_string().replace("Accept:", "X-Forwarded-For: 203.0.113.7\r\nAccept:")
+    };
+    let anyone = Client { allow: "0.0.0.0", ..ALICE };
+    let opened = |day: &mut Day| day.firewall.rules.pop().map(|rule| rule.door.client.to_string());
+    let mut day = Day::begins(&format!("SOURCE 192.0.2.10\n{KEYS}"));
+    day.engine = day.engine.taking(requests(None));
+    day.hears(&forwarded(&anyone, 1), CLIENT, NOON);
+    assert_eq!(opened(&mut day).as_deref(), Some("203.0.113.7"));
+    day.hears(&forwarded(&ALICE, 2), CLIENT, NOON);
+    assert_eq!(opened(&mut day).as_deref(), Some(CLIENT));
+    day.engine = day.engine.taking(requests(Some("198.51.100.0/24")));
+    let lines = day.hears(&forwarded(&anyone, 3), CLIENT, NOON);
+    assert_eq!(lines[0], "X-Forwarded-For header ignored: 192.0.2.10 is not one of TRUSTED_PROXIES");
+    assert_eq!(opened(&mut day).as_deref(), Some(CLIENT));
+    let mut day = Day::begins(&stanza("REQUIRE_SOURCE_ADDRESS Y\n"));
+    day.engine = day.engine.taking(requests(None));
+    let lines = day.hears(&forwarded(&anyone, 4), CLIENT, NOON);
+    assert!(lines[1].ends_with("Got 0.0.0.0 when valid source IP was required."));
+}
+
+fn requests(proxies: Option<&str>) -> Requests {
+    let trusted_proxies = proxies.map(|list| list.parse().unwrap());
+    Requests::of(Some(&Http { any_user_agent: false, x_forwarded_for: true, trusted_proxies }))
+}
+
+#[test]
+fn what_was_seen_on_the_link_is_no_replay_when_its_connection_ends() {
+    let mut day = Day::begins(&stanza(""));
+    let packet = ALICE.seals(1);
+    let ends = ((CLIENT.parse().unwrap(), 40_000), ("192.0.2.20".parse().unwrap(), 62_201));
+    let over = |transport, port, now| {
+        let stream = Arrival::stream((ends.0.0, port), ends.1, packet.as_bytes());
+        (Arrival { transport, ..stream }, moment(now))
+    };
+    let mut hear = |(arrival, now)| {
+        let mut notes = Vec::new();
+        let order = day.engine.hear(&arrival, &now, &mut notes);
+        (order.is_some(), notes.last().unwrap().line(&arrival))
+    };
+    assert!(hear(over(Transport::Tcp, 40_000, NOON)).0);
+    let (opened, line) = hear(over(Transport::Stream, 40_000, NOON + 1));
+    assert_eq!((opened, line.level), (false, Level::Debug));
+    assert_eq!(line.text, "[192.0.2.10] this packet was seen on the link already, and is the same one");
+    for (transport, port, now) in
+        [(Transport::Stream, 40_001, 1), (Transport::Stream, 40_000, 60), (Transport::Tcp, 40_000, 1)]
+    {
+        let (opened, line) = hear(over(transport, port, NOON + now));
+        assert_eq!((opened, line.level), (false, Level::Warning), "{transport:?} {port} {now}");
+        assert!(line.text.starts_with("Replay detected"));
+    }
 }

@@ -10,7 +10,7 @@ use std::{
     io::{self, Read, Write},
     net::{TcpStream, UdpSocket},
     os::{
-        fd::OwnedFd,
+        fd::{AsRawFd, OwnedFd},
         unix::{
             net::UnixDatagram,
             process::{CommandExt, ExitStatusExt},
@@ -20,7 +20,7 @@ use std::{
 };
 
 use fwknopd::{
-    capture::{self, Capture, filter::Filter},
+    capture::{self, Capture, filter::Filter, tcp::TcpServer},
     sandbox::{self, Confinement, calls, filesystem, rights, user::Account, warden},
 };
 use nix::{
@@ -182,6 +182,12 @@ fn working(report: &mut Report) {
     ] {
         report.claim(&format!("after giving up rights, {wanted:?}"), said.contains(wanted), &said);
     }
+    let output = start("deaf").output().expect("the copy");
+    report.claim(
+        "takes no connection where none is to be taken",
+        output.status.code() == Some(REFUSED),
+        &seen(&output),
+    );
     let output = start("threads").output().expect("the copy");
     report.claim("a process with two threads is refused", output.status.code() == Some(REFUSED), &seen(&output));
 }
@@ -199,6 +205,7 @@ fn wardens(report: &mut Report) {
 fn copy(what: &str) -> i32 {
     let told = match what {
         "work" => work(),
+        "deaf" => deaf(),
         "status" => status(),
         "threads" => threads(),
         "warden" => reduced(false),
@@ -224,8 +231,8 @@ fn enter(with: &str) -> io::Result<()> {
         "nothing" => Ok(()),
         "rights" => rights::become_nobody_else(&account()).map(drop).and_then(|()| rights::limit()),
         "filesystem" => filesystem::close().map(drop),
-        "calls" => calls::restrict().map(drop),
-        _ => sandbox::confine(&Confinement { account: &account(), required: true }).map(drop),
+        "calls" => calls::restrict(false).map(drop),
+        _ => sandbox::confine(&Confinement { account: &account(), required: true, accepts: false }).map(drop),
     };
     if let Err(error) = entered {
         eprintln!("cannot enter: {error:?}");
@@ -238,17 +245,17 @@ fn work() -> io::Result<()> {
     let sender = UdpSocket::bind("127.0.0.1:0")?;
     let link = capture::packet::open("lo").map_err(io::Error::other)?;
     let server = capture::udp::open(0).map_err(io::Error::other)?;
-    let port =
-        nix::sys::socket::getsockname::<nix::sys::socket::SockaddrIn6>(std::os::fd::AsRawFd::as_raw_fd(&server))?
-            .port();
+    let port = nix::sys::socket::getsockname::<nix::sys::socket::SockaddrIn6>(server.as_raw_fd())?.port();
     let filter =
         Filter::compile(&format!("udp port {port}"), &capture::filter::Wanted::default()).map_err(io::Error::other)?;
     let index = capture::packet::index_of("lo").map_err(io::Error::other)?;
     sender.connect(("127.0.0.1", port))?;
+    let mut door = visited_door()?;
     let (mut pipe, mut out) = io::pipe()?;
     let mut cache = OpenOptions::new().append(true).open("/proc/self/fd/0")?;
 
-    let achieved = sandbox::confine(&Confinement { account: &account(), required: true }).map_err(io::Error::other)?;
+    let achieved = sandbox::confine(&Confinement { account: &account(), required: true, accepts: true })
+        .map_err(io::Error::other)?;
     println!("{achieved}");
     // the sockets are handed over and get their filters only now
     let mut link = capture::packet::PacketSocket::attach(link, "lo", index, &filter)?;
@@ -262,6 +269,7 @@ fn work() -> io::Result<()> {
         assert_eq!(arrival.payload, [b'A'; 200]);
         assert!(source.next()?.is_none() && !source.ended());
     }
+    assert_eq!(door.next()?.map(|arrival| arrival.payload.to_vec()), Some(b"knock".to_vec()));
     let _ = (std::time::SystemTime::now(), std::time::Instant::now());
     cache.write_all(b"line\n")?;
     cache.sync_data()?;
@@ -275,6 +283,21 @@ fn work() -> io::Result<()> {
     Ok(())
 }
 
+/// A TCP port at which somebody has left something already.
+fn visited_door() -> io::Result<TcpServer> {
+    let socket = capture::tcp::open(0).map_err(io::Error::other)?;
+    let port = nix::sys::socket::getsockname::<nix::sys::socket::SockaddrIn6>(socket.as_raw_fd())?.port();
+    TcpStream::connect(("127.0.0.1", port))?.write_all(b"knock")?;
+    Ok(TcpServer::new(socket, port))
+}
+
+/// A listener without a TCP server takes no connection, even on a socket that listens.
+fn deaf() -> io::Result<()> {
+    let mut door = visited_door()?;
+    enter("everything")?;
+    door.next().map(drop)
+}
+
 fn status() -> io::Result<()> {
     let mut own = fs::File::open("/proc/self/status")?;
     rights::become_nobody_else(&account()).map_err(io::Error::other)?;
@@ -286,7 +309,9 @@ fn status() -> io::Result<()> {
 
 fn threads() -> io::Result<()> {
     let _other = std::thread::spawn(|| std::thread::sleep(std::time::Duration::from_secs(60)));
-    sandbox::confine(&Confinement { account: &account(), required: false }).map(drop).map_err(io::Error::other)
+    sandbox::confine(&Confinement { account: &account(), required: false, accepts: false })
+        .map(drop)
+        .map_err(io::Error::other)
 }
 
 /// A warden: holds only what it should, hands the rest to a program, and can still end a process of another user.

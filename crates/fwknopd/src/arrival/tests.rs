@@ -19,7 +19,7 @@ fn finds_the_text_in_every_packet_of_the_original_client() {
             Transport::Udp => transport.starts_with("udp"),
             Transport::Tcp => transport.starts_with("tcp") || transport == "http",
             Transport::Icmp => transport.starts_with("icmp"),
-            Transport::Icmpv6 => false,
+            Transport::Icmpv6 | Transport::Stream => false,
         };
         assert!(carried_by, "{transport} came as {}", arrival.transport);
     }

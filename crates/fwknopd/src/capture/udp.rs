@@ -42,7 +42,7 @@ pub struct BindError(#[from] io::Error);
 pub fn open(port: u16) -> Result<OwnedFd, BindError> {
     let both = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     match bound(both) {
-        Err(error) if no_ipv6(&error) => Ok(bound(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?.into()),
+        Err(error) if super::no_ipv6(&error) => Ok(bound(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?.into()),
         other => Ok(other?.into()),
     }
 }
@@ -59,10 +59,6 @@ fn bound(address: SocketAddr) -> io::Result<Socket> {
     packet::enlarge(socket.as_fd())?;
     socket.bind(&address.into())?;
     Ok(socket)
-}
-
-fn no_ipv6(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
 /// A port that is listened to.

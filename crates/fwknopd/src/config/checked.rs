@@ -12,6 +12,7 @@ use std::{
 
 use fwknop_conf::{
     complaint::{Complaint, Complaints, Severity},
+    networks::Networks,
     value::{Number, says_no, says_yes},
 };
 
@@ -38,10 +39,7 @@ pub(super) fn config(raw: &RawConfig, args: &Args, complaints: &mut Complaints) 
     }
     let udp_server = udp_server.then(|| values.port("UDPSERV_PORT")).flatten();
     let tcp_server = values.yes("ENABLE_TCP_SERVER").then(|| values.port("TCPSERV_PORT")).flatten();
-    let http = values.yes("ENABLE_SPA_OVER_HTTP").then(|| Http {
-        any_user_agent: values.yes("ALLOW_ANY_USER_AGENT"),
-        x_forwarded_for: values.yes("ENABLE_X_FORWARDED_FOR"),
-    });
+    let http = values.yes("ENABLE_SPA_OVER_HTTP").then(|| values.http());
     let netfilter = values.netfilter();
     values.different_ipfw_sets();
     let command_timeout = values.command_timeout();
@@ -173,6 +171,10 @@ impl Values<'_> {
                 Complaint::error(format!("[*] {name} '{text}' is not a list of ports"))
                     .hint("write as in tcp/22,udp/62201")
             }),
+            Kind::Networks => text.parse::<Networks>().err().map(|error| {
+                Complaint::error(format!("[*] {name} '{text}' is not a list of networks: {error}"))
+                    .hint("write as in 10.0.0.80, 192.168.0.0/16")
+            }),
             _ => None,
         };
         if let Some(mut complaint) = complaint {
@@ -187,6 +189,19 @@ impl Values<'_> {
         let mistakes = self.raw.all(name).map(str::parse::<crate::firewall::settings::NftInput>);
         let why = mistakes.filter_map(Result::err).next()?;
         Some(Complaint::error(format!("[*] {name}: {why}")))
+    }
+
+    fn http(&mut self) -> Http {
+        let x_forwarded_for = self.yes("ENABLE_X_FORWARDED_FOR");
+        // A mistake in it was told by `check`.
+        let trusted_proxies: Option<Networks> = self.raw.explicit("TRUSTED_PROXIES").and_then(|text| text.parse().ok());
+        if x_forwarded_for && trusted_proxies.is_none() && self.serves {
+            let text =
+                "ENABLE_X_FORWARDED_FOR is Y and TRUSTED_PROXIES is not set: the header is believed whoever sends it";
+            let hint = "set TRUSTED_PROXIES to the addresses of your proxies, as in 10.0.0.80";
+            self.tell("ENABLE_X_FORWARDED_FOR", Complaint::warning(text).hint(hint));
+        }
+        Http { any_user_agent: self.yes("ALLOW_ANY_USER_AGENT"), x_forwarded_for, trusted_proxies }
     }
 
     /// A port that is going to be used, and so must exist.

@@ -55,6 +55,8 @@ pub enum Kind {
     NftChain,
     /// A port list such as `tcp/22,udp/53`.
     Ports,
+    /// A list of networks such as `10.0.0.80, 2001:db8::/64`.
+    Networks,
     /// Known so that old files are no mistake, but without effect; the text says why.
     Dead(&'static str),
 }
@@ -292,6 +294,12 @@ pub const SETTINGS: &[Setting] = &[
         Unset,
         Kind::Text,
         "user of the process that hears packets; unset: fwknop, else an unused id",
+    ),
+    ours(
+        "TRUSTED_PROXIES",
+        Unset,
+        Kind::Networks,
+        "networks of the proxies whose X-Forwarded-For is believed; unset: everybody's is",
     ),
     ours("SANDBOX", Text("default"), OneOf(SANDBOX), "default: what the kernel can; require: refuse to start without"),
 ];

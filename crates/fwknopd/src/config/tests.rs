@@ -32,7 +32,7 @@ fn nothing_set_means_the_defaults() {
     assert_eq!(config.digest_file.as_deref(), Some(Path::new("/run/fwknop/digest.cache")));
     assert_eq!(config.access, AccessPlace::File("/etc/fwknop/access.conf".into()));
     assert_eq!(config.firewall_exe, None);
-    assert_eq!((config.udp_server, config.tcp_server, config.http), (None, None, None));
+    assert_eq!((config.udp_server, config.tcp_server, &config.http), (None, None, &None));
     assert!(config.netfilter.flush_at_start && config.netfilter.flush_at_exit && !config.nat_enabled());
     assert_eq!(config.netfilter.input, ChainSpec::input());
     assert_eq!(config.firewall(), crate::firewall::Settings::default());
@@ -47,6 +47,17 @@ fn an_explicit_firewall_can_be_told_from_the_default() {
     let config = good("FIREWALL_EXE /bin/firewall-cmd\nENABLE_FIREWD_FORWARDING Y\n");
     assert!(config.nat_enabled());
     assert_eq!(config.netfilter_word(), "FIREWD");
+}
+
+#[test]
+fn proxies_are_believed_by_name_or_with_a_warning() {
+    let http = "ENABLE_SPA_OVER_HTTP Y\nENABLE_X_FORWARDED_FOR Y\n";
+    let (config, told) = read(http);
+    assert_eq!(config.and_then(|config| config.http).unwrap().trusted_proxies, None);
+    assert!(told[0].contains("TRUSTED_PROXIES is not set"), "{told:?}");
+    let proxies = good(&format!("{http}TRUSTED_PROXIES 10.0.0.80, 2001:db8::/64\n")).http.unwrap().trusted_proxies;
+    assert!(proxies.unwrap().covers("2001:db8::7".parse().unwrap()));
+    assert!(read(&format!("{http}TRUSTED_PROXIES proxy.example\n")).0.is_none());
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use spa::{ReplayDigest, UnixTime};
 
-use crate::arrival::Arrival;
+use crate::arrival::{Arrival, Transport};
+use crate::capture::tcp::TIME;
 
 /// The first line of a new file, to the letter.
 pub const HEADER: &str = "# <digest> <proto> <src_ip> <src_port> <dst_ip> <dst_port> <time>";
@@ -43,6 +44,15 @@ impl Used {
             destination_port: arrival.destination_port,
             time: now,
         }
+    }
+}
+
+impl Used {
+    /// Whether this arrival is the packet that was used, heard a second time: what came over a connection of ours was seen
+    /// on the link before. Over IPv6 only the ports tell.
+    pub fn is_same_connection(&self, arrival: &Arrival<'_>, now: UnixTime) -> bool {
+        let again = Self { time: self.time, ..Self::by(arrival, now) };
+        arrival.transport == Transport::Stream && *self == again && now.distance(self.time) <= 2 * TIME.as_secs()
     }
 }
 

@@ -10,13 +10,14 @@
 
 use super::{Layer, SandboxError};
 
-/// Restricts this process to the calls of a listener, and says how many there are.
+/// Restricts this process to the calls of a listener, and says how many there are. Taking connections is one of them only
+/// if it `accepts` any.
 ///
 /// # Errors
 /// If the kernel has the means but refuses to use them.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-pub fn restrict() -> Result<Layer, SandboxError> {
-    listed::restrict()
+pub fn restrict(accepts: bool) -> Result<Layer, SandboxError> {
+    listed::restrict(accepts)
 }
 
 /// Says that there is no list of calls for this processor.
@@ -24,7 +25,7 @@ pub fn restrict() -> Result<Layer, SandboxError> {
 /// # Errors
 /// Never.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-pub fn restrict() -> Result<Layer, SandboxError> {
+pub fn restrict(_accepts: bool) -> Result<Layer, SandboxError> {
     Ok(Layer::Missing("no list of calls for this processor".into()))
 }
 
@@ -130,9 +131,12 @@ mod listed {
 
     type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-    pub(super) fn restrict() -> Result<Layer, SandboxError> {
+    pub(super) fn restrict(accepts: bool) -> Result<Layer, SandboxError> {
         let failed = |error: Error| step("prepare the system call filter")(io::Error::other(error));
-        let allowed = allowed().map_err(failed)?;
+        let mut allowed = allowed().map_err(failed)?;
+        if accepts {
+            allowed.insert(libc::SYS_accept4, vec![]);
+        }
         let calls = allowed.len();
         let refuse = SeccompAction::Errno(Errno::EPERM as u32);
         let polite = program(allowed, refuse, SeccompAction::Allow).map_err(failed)?;

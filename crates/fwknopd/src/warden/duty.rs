@@ -84,6 +84,11 @@ impl Duty {
                     journal.write(Level::Info, format_args!("Packet count limit ({packets}) reached. Exiting..."));
                     return Ok(Some(End::Asked));
                 }
+                Ok(Some(Report::End)) => {
+                    journal.write(Level::Info, "The capture file ends here.");
+                    journal.write(Level::Info, "Gracefully leaving the fwknopd event loop.");
+                    return Ok(Some(End::Asked));
+                }
                 Ok(Some(report)) => self.heed(report, journal),
                 Ok(None) if alive => return Ok(None),
                 Ok(None) => {
@@ -105,6 +110,7 @@ impl Duty {
             Report::Ready(_)
             | Report::Hearing
             | Report::Limit(_)
+            | Report::End
             | Report::Policy { .. }
             | Report::Said { .. }
             | Report::Done { .. } => {

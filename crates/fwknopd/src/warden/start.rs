@@ -259,11 +259,7 @@ impl Start {
 
     /// The sockets for a successor: the same ones, if it hears the same way; else new ones.
     pub(super) fn sockets_for(&self, present: &Listening, next: &Listening) -> Result<Vec<OwnedFd>, StartError> {
-        if !present.hearing.shares_sockets_with(&next.hearing) {
-            return Ok(next.hearing.open()?);
-        }
-        let copies: io::Result<_> = present.sockets.iter().map(OwnedFd::try_clone).collect();
-        copies.map_err(|source| StartError::System { doing: "cannot keep the sockets", source })
+        Ok(next.hearing.open_after(&present.hearing, &present.sockets)?)
     }
 
     /// Says which changed settings are in force only after a restart.

@@ -111,6 +111,13 @@ impl Outside {
         Self(machine)
     }
 
+    /// A command that will run there: add the program and its words.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["-t", &self.0.id().to_string(), "-n"]);
+        command
+    }
+
     /// Whether a datagram from there reaches a socket of ours.
     pub(crate) fn reaches(&self, port: u16) -> bool {
         let ears = UdpSocket::bind(("10.5.5.1", port)).unwrap();
