@@ -60,6 +60,10 @@ impl Server {
         eventually(|| self.log().contains(text))
     }
 
+    fn says_now(&self, text: &str) -> bool {
+        self.log().contains(text)
+    }
+
     fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_default()
     }
@@ -196,6 +200,13 @@ fn a_command_runs_as_its_account_alone_and_sees_little_of_the_world() {
     assert_eq!(output.count(), 3, "id, PATH and LC_ALL: {log}");
     commands("pwd");
     assert!(server.says("command output: /\n"), "{}", server.log());
+    commands("ls /proc/self/fd");
+    assert!(server.says("command output: 3\n"), "{}", server.log());
+    assert!(
+        !server.says_now("command output: 4\n"),
+        "it inherits three streams, and opens the folder: {}",
+        server.log()
+    );
     commands("false");
     assert!(server.says("CMD_EXEC: command returned 0, pid_status: 1"));
     commands("no-such-program");
