@@ -262,6 +262,9 @@ struct Decide<'l> {
 
 impl Decide<'_> {
     fn one(&mut self, arrival: &Arrival<'_>) -> io::Result<()> {
+        if arrival.transport == Transport::Tcp && arrival.payload.is_empty() {
+            return Ok(()); // a handshake or an acknowledgement
+        }
         let now = Moment::now();
         self.notes.clear();
         if self.habits.udp_server && arrival.transport == Transport::Udp {
