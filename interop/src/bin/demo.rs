@@ -110,28 +110,32 @@ fn tell(lab: &Lab, maker: Maker, wall: Wall) -> ExitCode {
     let wire = tap(&lab.server);
     let knocking = [fwknop.as_str(), "-n", "192.0.2.20", "-a", "192.0.2.10"];
     story.command(&lab.client, "fwknop -n 192.0.2.20 -a 192.0.2.10");
-    // Somebody tries the door all the time, so that it shows when it opens.
-    let answered = std::thread::scope(|scope| {
-        let trying =
-            scope.spawn(|| lab.client.inside(|| first_connection(SERVER, 22, Instant::now() + Duration::from_secs(5))));
-        std::thread::sleep(Duration::from_millis(30));
+    // As soon as the packet is seen on the wire, somebody begins to try the door.
+    let (seen, answered, wire) = std::thread::scope(|scope| {
+        let trying = scope.spawn(|| {
+            lab.client.inside(move || {
+                let seen = wire.recv_timeout(Duration::from_secs(5)).ok();
+                let answered =
+                    seen.as_ref().and_then(|seen| first_connection(SERVER, 22, seen.at, Duration::from_secs(5)));
+                (seen, answered, wire)
+            })
+        });
         lab.client.must(&knocking);
-        trying.join().unwrap_or(None)
+        trying.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
-    let seen = wire.recv_timeout(Duration::from_secs(5));
     let recorded = match &seen {
-        Ok(packet) => {
+        Some(packet) => {
             let text = String::from_utf8_lossy(&packet.payload).into_owned();
             story.quote("wire", &format!("{} → {}  UDP, {} bytes", packet.source, packet.destination, text.len()));
             story.quote("", &format!("{}…", text.chars().take(64).collect::<String>()));
             text
         }
-        Err(_) => String::new(),
+        None => String::new(),
     };
     story.state("one packet to the SPA port, no more", !recorded.is_empty() && wire.try_recv().is_err());
 
     story.chapter("The door is open: for one address, for a while");
-    let took = seen.ok().zip(answered).map(|(packet, answered)| answered.saturating_duration_since(packet.at));
+    let took = seen.zip(answered).map(|(packet, answered)| answered.saturating_duration_since(packet.at));
     let says = match took {
         Some(took) => format!("connect() succeeds {} ms after the packet passed by", milliseconds(took)),
         None => "connect() succeeds within 5 s".to_owned(),
