@@ -35,12 +35,21 @@ fn frame(kind: &[u8], packet: &[u8]) -> Vec<u8> {
     [&[0xff; 6], &[2, 0, 0, 0, 0, 9][..], kind, packet].concat()
 }
 
-/// Payloads that can be heard now; frames on a cable take a moment.
+/// Payloads that are heard until it has been quiet for a while; on a busy machine frames take their time.
 fn heard(capture: &mut PacketSocket) -> Vec<Vec<u8>> {
-    thread::sleep(Duration::from_millis(50));
-    let mut payloads = vec![];
-    while let Some(arrival) = capture.next().unwrap() {
-        payloads.push(arrival.payload.to_vec());
+    const QUIET: u32 = 15;
+    let (mut payloads, mut quiet) = (vec![], 0);
+    while quiet < QUIET {
+        match capture.next().unwrap() {
+            Some(arrival) => {
+                payloads.push(arrival.payload.to_vec());
+                quiet = 0;
+            }
+            None => {
+                thread::sleep(Duration::from_millis(20));
+                quiet += 1;
+            }
+        }
     }
     payloads
 }
