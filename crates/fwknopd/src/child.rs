@@ -32,6 +32,8 @@ pub enum Role {
     Listener,
     /// Runs commands, as an ordinary root service would.
     Runner,
+    /// Runs gpg, as the owner of a gpg home.
+    Keyring,
     /// The warden in the background.
     Daemon,
 }
@@ -43,13 +45,15 @@ impl Role {
             Self::Reader => "read",
             Self::Listener => "listen",
             Self::Runner => "run",
+            Self::Keyring => "keyring",
             Self::Daemon => "daemon",
         }
     }
 
     /// The role that a first word names.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Reader, Self::Listener, Self::Runner, Self::Daemon].into_iter().find(|role| role.word() == word)
+        let mut all = [Self::Reader, Self::Listener, Self::Runner, Self::Keyring, Self::Daemon].into_iter();
+        all.find(|role| role.word() == word)
     }
 }
 

@@ -12,16 +12,22 @@
 //! The order of the checks is that of spec `server.md` 7; the first stanza that gets all the way to an order ends the
 //! search, and a refusal by one moves on to the next.
 
-use spa::{Decoding, Keys, carrier};
+mod opening;
+
+use std::os::fd::BorrowedFd;
+
+use spa::{Decoding, carrier};
 
 use crate::access::{Stanza, StanzaKeys};
 use crate::arrival::Arrival;
 use crate::clock::Moment;
 use crate::forwarded::Requests;
+use crate::keyring::Decrypt;
 use crate::order::Order;
 use crate::policy::{Clocks, Terms};
 use crate::refusal::{Note, Refusal};
 use crate::replay::{ReplayStore, Unclaimed};
+use opening::Opened;
 
 /// Packets of version 3.0.0 name IPv4 addresses only; that an IPv6 address may stand in the same place is ours.
 const DECODING: Decoding = Decoding { ipv6_allow: true };
@@ -32,7 +38,7 @@ pub struct KeyedStanza {
     /// What it allows.
     pub stanza: Stanza,
     /// Who is allowed it.
-    pub keys: Keys,
+    pub keys: StanzaKeys,
     /// It was said that it has expired.
     told_expired: bool,
 }
@@ -40,7 +46,8 @@ pub struct KeyedStanza {
 impl KeyedStanza {
     /// A stanza with the keys that open its packets; `None` if it has none that could open any.
     pub fn new(stanza: Stanza, keys: StanzaKeys) -> Option<Self> {
-        Some(Self { stanza, keys: keys.symmetric?, told_expired: false })
+        let some = keys.symmetric.is_some() || keys.gpg.is_some();
+        some.then_some(Self { stanza, keys, told_expired: false })
     }
 }
 
@@ -53,19 +60,36 @@ pub struct Engine<R> {
     /// Then a packet can be cut to another text that says the same (an HMAC, or a block of padding, is taken off), and what
     /// it says is used up beside its text.
     some_without_hmac: bool,
+    keyring: Option<Box<dyn Decrypt>>,
 }
 
 impl<R: ReplayStore> Engine<R> {
     /// An engine that has heard nothing yet, and takes no HTTP requests.
     pub fn new(stanzas: Vec<KeyedStanza>, replays: R, terms: Terms) -> Self {
-        let some_without_hmac = stanzas.iter().any(|keyed| keyed.keys.hmac.is_none());
-        Self { stanzas, replays, terms, requests: Requests::default(), some_without_hmac }
+        let some_without_hmac = stanzas.iter().any(|keyed| keyed.opens_without_hmac());
+        Self { stanzas, replays, terms, requests: Requests::default(), some_without_hmac, keyring: None }
     }
 
     /// The same, taking HTTP requests as they say.
     #[must_use]
     pub fn taking(self, requests: Requests) -> Self {
         Self { requests, ..self }
+    }
+
+    /// With somebody who can decrypt what only gpg can.
+    #[must_use]
+    pub fn with_keyring(self, keyring: Box<dyn Decrypt>) -> Self {
+        Self { keyring: Some(keyring), ..self }
+    }
+
+    /// What becomes readable when somebody who decrypts has gone.
+    pub fn keyring_sockets(&self) -> Vec<BorrowedFd<'_>> {
+        self.keyring.as_ref().map(|keyring| keyring.sockets()).unwrap_or_default()
+    }
+
+    /// Whether somebody who decrypts has gone.
+    pub fn keyring_gone(&self) -> bool {
+        self.keyring.as_ref().is_some_and(|keyring| keyring.gone())
     }
 
     /// The used packets.
@@ -111,14 +135,12 @@ impl<R: ReplayStore> Engine<R> {
                 no(Refusal::Expired { told: std::mem::replace(&mut keyed.told_expired, true) });
                 continue;
             }
-            if packet.is_of_gpg_size() && keyed.stanza.command.is_none() {
-                no(Refusal::NoKeyOfItsKind);
-                continue;
-            }
-            let knock = match packet.open(&keyed.keys, &DECODING) {
-                Ok(knock) => knock,
+            let Opened { knock, signature } = match keyed.open(&packet, self.keyring.as_deref_mut()) {
+                Ok(opened) => opened,
                 Err(why) => {
-                    no(Refusal::Stranger(why));
+                    let said = why.of_gpg();
+                    no(why);
+                    notes.extend(said.map(|text| Note::GpgError(number, text)));
                     continue;
                 }
             };
@@ -135,6 +157,15 @@ impl<R: ReplayStore> Engine<R> {
                     }
                 }
             }
+            if let Some(signature) = signature {
+                notes.push(Note::Signed(number, signature.clone()));
+                let gpg = keyed.stanza.gpg.as_ref();
+                if let Some(list) = gpg.and_then(|gpg| gpg.signatures.admit(&signature).err()) {
+                    notes.push(Note::Refused(Some(number), Refusal::Signer(signature, list)));
+                    continue;
+                }
+            }
+            let mut no = |why| notes.push(Note::Refused(Some(number), why));
             match keyed.stanza.judge(arrival, origin, &knock, clocks, &self.terms) {
                 Ok(order) => return Some(order),
                 Err(why) => no(why),

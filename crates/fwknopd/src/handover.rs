@@ -7,6 +7,7 @@
 //!
 //! ```text
 //! warden ──▶ Keys                  (to the reader) write the policy with keys into this pipe
+//! warden ──▶ Questions             (to a keyring) the listener asks over this socket
 //! warden ──▶ Begin                 (to the listener) read the policy from this pipe, and the digests
 //!        ──▶ Go                    take over: these sockets are yours
 //!        ──▶ end                   finish what you are doing, and go
@@ -23,7 +24,7 @@ use rustix::net::{
 };
 
 /// Descriptors that one message may carry.
-const MOST: usize = 8;
+const MOST: usize = 32;
 
 /// What is handed over.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub enum Handover {
     /// To the reader: the pipe into which the policy with its keys goes. Its other end goes to the listener; the warden
     /// keeps neither.
     Keys(OwnedFd),
+    /// To a keyring: the socket over which the listener asks.
+    Questions(OwnedFd),
     /// To the listener: get ready.
     Begin {
         /// The policy with its keys comes out of this pipe.
@@ -39,12 +42,15 @@ pub enum Handover {
         digests: OwnedFd,
         /// The digest file, opened for appending.
         claims: OwnedFd,
+        /// Sockets to the keyrings, in the order of [`homes`](crate::keyring::homes).
+        keyrings: Vec<OwnedFd>,
     },
     /// To the listener: hear on these packet or datagram sockets from now on.
     Go(Vec<OwnedFd>),
 }
 
 const KEYS: u8 = b'k';
+const QUESTIONS: u8 = b'q';
 const BEGIN: u8 = b'b';
 const GO: u8 = b'g';
 
@@ -53,8 +59,10 @@ impl Handover {
     pub fn send(&self, to: &UnixStream) -> io::Result<()> {
         match self {
             Self::Keys(pipe) => send(to, KEYS, &[pipe.as_fd()]),
-            Self::Begin { policy, digests, claims } => {
-                send(to, BEGIN, &[policy.as_fd(), digests.as_fd(), claims.as_fd()])
+            Self::Questions(socket) => send(to, QUESTIONS, &[socket.as_fd()]),
+            Self::Begin { policy, digests, claims, keyrings } => {
+                let all = [policy, digests, claims].into_iter().chain(keyrings);
+                send(to, BEGIN, &all.map(AsFd::as_fd).collect::<Vec<_>>())
             }
             Self::Go(sockets) => send(to, GO, &sockets.iter().map(AsFd::as_fd).collect::<Vec<_>>()),
         }
@@ -68,7 +76,11 @@ impl Handover {
             || descriptors.next().ok_or_else(|| io::Error::other("a descriptor is missing in the hand-over"));
         match kind {
             KEYS => Ok(Some(Self::Keys(next()?))),
-            BEGIN => Ok(Some(Self::Begin { policy: next()?, digests: next()?, claims: next()? })),
+            QUESTIONS => Ok(Some(Self::Questions(next()?))),
+            BEGIN => {
+                let (policy, digests, claims) = (next()?, next()?, next()?);
+                Ok(Some(Self::Begin { policy, digests, claims, keyrings: descriptors.collect() }))
+            }
             GO => Ok(Some(Self::Go(descriptors.collect()))),
             _ => Err(io::Error::other("an unknown kind of hand-over")),
         }

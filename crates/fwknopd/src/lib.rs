@@ -4,6 +4,8 @@
 //!
 //! ```text
 //!  reader    opens and reads the files once, tells every mistake, hands over what they say, ends
+//!  keyring   runs gpg as the owner of its home, one message at a time; only if a stanza uses gpg
+//!     ⇅ questions with a message, answers with its text
 //!  listener  hears packets and decides; has the keys and no rights          (engine, policy, replay, capture)
 //!     │ orders, one line each
 //!     ▼
@@ -36,6 +38,7 @@ mod handover;
 mod hearing;
 pub mod journal;
 mod keygen;
+pub mod keyring;
 pub mod ledger;
 mod listener;
 pub mod order;
@@ -66,6 +69,7 @@ pub fn run(words: &[OsString]) -> ExitCode {
         Some((Role::Reader, rest)) => reader::run(rest),
         Some((Role::Listener, rest)) => listener::run(rest),
         Some((Role::Runner, _)) => action::runner::run(),
+        Some((Role::Keyring, rest)) => keyring::run(rest),
         Some((Role::Daemon, rest)) => background::run(rest),
         None => commands::run(words),
     }

@@ -33,6 +33,7 @@ use crate::forwarded::Requests;
 use crate::handover::Handover;
 use crate::hearing::{Hearing, HearingError};
 use crate::journal::{Level, Tally, Throttle};
+use crate::keyring::{self, Keyrings};
 use crate::policy::Terms;
 use crate::refusal::Note;
 use crate::replay::DigestFile;
@@ -60,6 +61,8 @@ enum ListenerError {
     Sandbox(#[from] sandbox::SandboxError),
     #[error("nothing can be heard any more")]
     InterfaceGone,
+    #[error("a keyring process is gone, and GPG packets could not be opened any more")]
+    KeyringGone,
     #[error("cannot talk to the warden")]
     Warden(#[from] io::Error),
 }
@@ -78,7 +81,7 @@ pub fn run(words: &[OsString]) -> ExitCode {
 
 fn listen(words: &[OsString]) -> Result<(), ListenerError> {
     let stdin = io::stdin();
-    let Ok(Some(Handover::Begin { policy, digests, claims })) = Handover::receive(&stdin) else {
+    let Ok(Some(Handover::Begin { policy, digests, claims, keyrings })) = Handover::receive(&stdin) else {
         return Err(ListenerError::NotStartedByUs);
     };
     let (account, words) = words.split_first().ok_or(ListenerError::NotStartedByUs)?;
@@ -99,6 +102,7 @@ fn listen(words: &[OsString]) -> Result<(), ListenerError> {
     report::log(io::stdout(), Level::Info, format_args!("listener: {achieved}"))?;
     Report::Ready(brief.generation.clone()).send(io::stdout())?;
 
+    let keyrings = Keyrings::new(keyring::homes(&brief.stanzas), keyrings);
     let sockets = match Handover::receive(&stdin)? {
         Some(Handover::Go(sockets)) => sockets,
         Some(_) => return Err(ListenerError::NotStartedByUs),
@@ -114,7 +118,7 @@ fn listen(words: &[OsString]) -> Result<(), ListenerError> {
     };
     let stanzas = brief.stanzas.into_iter().zip(keys).filter_map(|(stanza, keys)| KeyedStanza::new(stanza, keys));
     let requests = Requests::of(brief.config.http.as_ref());
-    let engine = Engine::new(stanzas.collect(), used, terms).taking(requests);
+    let engine = Engine::new(stanzas.collect(), used, terms).taking(requests).with_keyring(Box::new(keyrings));
     Report::Hearing.send(io::stdout())?;
     let listener = Listener {
         engine,
@@ -174,6 +178,9 @@ impl Listener {
     fn hear_until_dismissed(mut self, warden: BorrowedFd<'_>) -> Result<(), ListenerError> {
         while !self.wait(warden)? {
             self.hear()?;
+            if self.engine.keyring_gone() {
+                return Err(ListenerError::KeyringGone);
+            }
             let heard: u64 = self.captures.iter().map(|capture| capture.heard()).sum();
             if self.habits.limit > 0 && heard >= self.habits.limit {
                 Report::Limit(self.habits.limit).send(io::stdout())?;
@@ -232,11 +239,14 @@ impl Listener {
     }
 
     /// Waits for packets, for the end of the minute in which lines were left out, or for the warden's end (`true`).
-    fn wait(&self, warden: BorrowedFd<'_>) -> io::Result<bool> {
+    fn wait(&self, warden: BorrowedFd<'_>) -> Result<bool, ListenerError> {
         let mut waited = vec![PollFd::new(&warden, PollFlags::IN)];
         let sockets: Vec<BorrowedFd<'_>> = self.captures.iter().filter_map(|capture| capture.as_fd()).collect();
         let connections: Vec<BorrowedFd<'_>> = self.captures.iter().flat_map(|capture| capture.connections()).collect();
         waited.extend(sockets.iter().chain(&connections).map(|socket| PollFd::new(socket, PollFlags::IN)));
+        let before_keyrings = waited.len();
+        let keyrings = self.engine.keyring_sockets();
+        waited.extend(keyrings.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
         let file_goes_on = self.captures.iter().any(|capture| capture.as_fd().is_none() && !capture.ended());
         let at_once = (self.busy || file_goes_on).then_some(Duration::ZERO);
         let look_again = self.down.then_some(Duration::from_secs(1));
@@ -245,9 +255,12 @@ impl Listener {
         let timeout = [at_once, look_again, owed, patience].into_iter().flatten().min();
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match poll(&mut waited, timeout.as_ref()) {
+            Ok(_) if waited.iter().skip(before_keyrings).any(|keyring| !keyring.revents().is_empty()) => {
+                Err(ListenerError::KeyringGone)
+            }
             Ok(_) => Ok(waited.first().is_some_and(|warden| !warden.revents().is_empty())),
             Err(rustix::io::Errno::INTR) => Ok(false),
-            Err(errno) => Err(errno.into()),
+            Err(errno) => Err(io::Error::from(errno).into()),
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::action::ForSudoItself;
 use crate::arrival::Arrival;
 use crate::forwarded::Doubt;
 use crate::journal::{Level, Line, escape};
+use crate::keyring::{self, GpgFailure, MissingFrom, Signature};
 use crate::order::Order;
 use crate::replay::Used;
 
@@ -59,7 +60,16 @@ pub enum Refusal {
     /// The stanza's keys do not open it.
     Stranger(OpenError),
     /// The stanza has no key of this packet's kind.
-    NoKeyOfItsKind,
+    NoKeyOfItsKind {
+        /// It is a GPG packet by its length.
+        long: bool,
+    },
+    /// A GPG packet was turned away before gpg saw it.
+    BeforeGpg(OpenError),
+    /// gpg did not open it, or its signature will not do.
+    Gpg(GpgFailure),
+    /// Its signer is not in a list of the stanza.
+    Signer(Signature, MissingFrom),
     /// It could not be recorded as used.
     Unrecorded(std::io::Error),
     /// Its time and ours are this many seconds apart.
@@ -105,7 +115,10 @@ impl Refusal {
             Self::Elsewhere => "E_ELSEWHERE",
             Self::Expired { .. } => "E_EXPIRED",
             Self::Stranger(why) => why.reason(),
-            Self::NoKeyOfItsKind => "E_SIZE_CLASS",
+            Self::NoKeyOfItsKind { .. } => "E_SIZE_CLASS",
+            Self::BeforeGpg(why) => why.reason(),
+            Self::Gpg(why) => why.reason(),
+            Self::Signer(..) => "E_GPG_SIGNER",
             Self::Unrecorded(_) => "E_UNRECORDED",
             Self::WrongAge(_) => "E_AGE",
             Self::BeforeBoot => "E_BEFORE_BOOT",
@@ -133,8 +146,19 @@ impl Refusal {
                 | Self::Elsewhere
                 | Self::Expired { .. }
                 | Self::Stranger(_)
-                | Self::NoKeyOfItsKind
+                | Self::NoKeyOfItsKind { .. }
+                | Self::BeforeGpg(_)
+                | Self::Gpg(_)
         )
+    }
+
+    /// What gpg itself says of it, for the line that follows; empty where gpg has nothing to say.
+    pub fn of_gpg(&self) -> Option<String> {
+        match self {
+            Self::Gpg(GpgFailure::Decrypt(text)) => Some(text.clone()),
+            Self::Gpg(GpgFailure::NoSignature | GpgFailure::BadSignature) => Some(String::new()),
+            _ => None,
+        }
     }
 
     fn level(&self) -> Level {
@@ -142,7 +166,9 @@ impl Refusal {
             Self::NotSpa(_) | Self::HeardBefore | Self::Elsewhere | Self::Expired { told: true } => Level::Debug,
             Self::Expired { told: false } => Level::Info,
             Self::Stranger(why) if why.is_hmac_mismatch() => Level::Info,
-            Self::NoKeyOfItsKind | Self::Unrecorded(_) | Self::Unbuildable(_) | Self::Forbidden(_) => Level::Error,
+            Self::NoKeyOfItsKind { .. } | Self::Unrecorded(_) | Self::Unbuildable(_) | Self::Forbidden(_) => {
+                Level::Error
+            }
             _ => Level::Warning,
         }
     }
@@ -155,6 +181,10 @@ pub enum Note {
     Covered(u32),
     /// What a request says of its sender does not count.
     Doubted(Doubt),
+    /// A stanza that looks at signatures found this one.
+    Signed(u32, Signature),
+    /// What gpg itself said when it did not open a packet for a stanza.
+    GpgError(u32, String),
     /// A check said no: for the packet, or for the stanza with this number.
     Refused(Option<u32>, Refusal),
 }
@@ -163,8 +193,8 @@ impl Note {
     /// How loud it is.
     pub fn level(&self) -> Level {
         match self {
-            Self::Covered(_) => Level::Info,
-            Self::Doubted(_) => Level::Warning,
+            Self::Covered(_) | Self::Signed(..) => Level::Info,
+            Self::Doubted(_) | Self::GpgError(..) => Level::Warning,
             Self::Refused(_, why) => why.level(),
         }
     }
@@ -204,6 +234,13 @@ impl fmt::Display for Told<'_> {
             Note::Doubted(Doubt::Sender) => {
                 write!(f, "X-Forwarded-For header ignored: {ip} is not one of TRUSTED_PROXIES")
             }
+            Note::Signed(n, signature) => write!(
+                f,
+                "[{ip}] (stanza #{n}) Incoming SPA data signed by '{}' (fingerprint '{}').",
+                signature.short_id(),
+                signature.fingerprint
+            ),
+            Note::GpgError(n, text) => write!(f, "[{ip}] (stanza #{n}) - GPG ERROR: {}", escape(text)),
             Note::Refused(None, why) => for_all(f, self.arrival, why),
             Note::Refused(Some(n), why) => for_stanza(f, ip, self.arrival.destination, *n, why),
         }
@@ -245,9 +282,26 @@ fn for_stanza(f: &mut fmt::Formatter<'_>, ip: IpAddr, to: IpAddr, n: u32, why: &
             write!(f, "(stanza #{n}) Non-corresponding HMAC for this stanza")
         }
         Refusal::Stranger(why) => write!(f, "[{ip}] (stanza #{n}) Error creating fko context: {}", why.fko().text),
-        Refusal::NoKeyOfItsKind => {
-            write!(f, "[{ip}] (stanza #{n}) No stanza encryption mode match for encryption type: 2.")
+        Refusal::NoKeyOfItsKind { long } => {
+            let kind = if *long { 2 } else { 1 };
+            write!(f, "[{ip}] (stanza #{n}) No stanza encryption mode match for encryption type: {kind}.")
         }
+        Refusal::BeforeGpg(why) => {
+            let text = why.fko().text;
+            write!(f, "[{ip}] (stanza #{n}) Error creating fko context (before decryption): {text}")
+        }
+        Refusal::Gpg(why) => write!(f, "[{ip}] (stanza #{n}) {}", of_gpg(why)),
+        Refusal::Signer(signature, MissingFrom::Fingerprints) => write!(
+            f,
+            "[{ip}] (stanza #{n}) Incoming SPA packet signed by: {}, but that fingerprint is not in the \
+             GPG_FINGERPRINT_ID list.",
+            signature.fingerprint
+        ),
+        Refusal::Signer(signature, MissingFrom::KeyIds) => write!(
+            f,
+            "[{ip}] (stanza #{n}) Incoming SPA packet signed by ID: {}, but that ID is not in the GPG_REMOTE_ID list.",
+            signature.short_id()
+        ),
         Refusal::Unrecorded(why) => write!(f, "[{ip}] (stanza #{n}) Could not add digest to replay cache: {why}"),
         Refusal::WrongAge(seconds) => {
             write!(f, "[{ip}] (stanza #{n}) SPA data time difference is too great ({seconds} seconds).")
@@ -287,6 +341,22 @@ fn for_stanza(f: &mut fmt::Formatter<'_>, ip: IpAddr, to: IpAddr, n: u32, why: &
         }
         Refusal::NotSpa(_) | Refusal::NoStanza | Refusal::Replayed(_) | Refusal::HeardBefore => {
             write!(f, "[{ip}] (stanza #{n}) {why:?}")
+        }
+    }
+}
+
+/// What the original's library says of each, and our own words for what is ours.
+fn of_gpg(why: &GpgFailure) -> String {
+    const CONTEXT: &str = "Error creating fko context";
+    match why {
+        GpgFailure::Exe(path) => format!("Error setting GPG path {}: {}", path.display(), keyring::NO_EXE),
+        GpgFailure::Home(path) => format!("Error setting GPG keyring path to {}: {}", path.display(), keyring::NO_HOME),
+        GpgFailure::Decrypt(_) => format!("{CONTEXT}: Decryption operation failed"),
+        GpgFailure::NoSignature => format!("{CONTEXT}: Missing GPG signature"),
+        GpgFailure::BadSignature => format!("{CONTEXT}: Bad GPG signature"),
+        GpgFailure::Busy => {
+            "gpg is busy with packets that have no HMAC, and did not look at this one; give the stanza an HMAC key"
+                .into()
         }
     }
 }

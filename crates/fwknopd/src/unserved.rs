@@ -27,15 +27,11 @@ pub fn of_settings(config: &Config) -> Vec<Complaint> {
 
 /// What of a stanza is not served.
 pub fn of_stanza(stanza: &Stanza, raw: &RawStanza) -> Vec<Complaint> {
-    [
-        (stanza.gpg.is_some(), "GPG_DECRYPT_PW"),
-        (stanza.nat.force.is_some(), "FORCE_NAT"),
-        (stanza.nat.forward_all, "FORWARD_ALL"),
-    ]
-    .into_iter()
-    .filter(|(on, _)| *on)
-    .map(|(_, name)| raw.locate(name, refuse(name)))
-    .collect()
+    [(stanza.nat.force.is_some(), "FORCE_NAT"), (stanza.nat.forward_all, "FORWARD_ALL")]
+        .into_iter()
+        .filter(|(on, _)| *on)
+        .map(|(_, name)| raw.locate(name, refuse(name)))
+        .collect()
 }
 
 fn refuse(name: &str) -> Complaint {

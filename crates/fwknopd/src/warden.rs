@@ -13,6 +13,7 @@
 
 mod actions;
 mod duty;
+mod keyrings;
 mod start;
 mod task;
 

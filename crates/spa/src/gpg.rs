@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::packet::{GPG_PREFIX, GPG_SIZE};
 use crate::wire;
-use crate::{DecodeError, Decoding, DigestType, HmacKey, Knock, OpenError, ReplayDigest, SealedPacket, base64};
+use crate::{DecodeError, Decoding, DigestType, HmacKey, Knock, OpenError, SealedPacket, base64};
 
 mod sealing;
 
@@ -58,8 +58,8 @@ impl<'p> SealedPacket<'p> {
     }
 
     /// Takes an OpenPGP packet as it is, for a stanza without an HMAC key. Whoever sent it may have altered it: key ids in it
-    /// are not protected by anything, and foreign packets can stand before and after the message. So a receiver remembers
-    /// its plaintext as well: [`GpgPlaintext::replay_digest`].
+    /// are not protected by anything, and foreign packets can stand before and after the message. So a receiver claims what
+    /// it says as well: [`Knock::content_digest`].
     pub fn unauthenticated_gpg(&self, recipients: Recipients) -> Result<GpgPacket<'p>, OpenError> {
         Ok(GpgPacket { text: self.text(), prefix: self.gpg_prefix(recipients)? })
     }
@@ -142,13 +142,6 @@ impl GpgPlaintext {
     /// The same, with the digest type that the packet was made with.
     pub fn decode_with_digest(&self, decoding: &Decoding) -> Result<(Knock, DigestType), DecodeError> {
         wire::decode_gpg(&self.0, decoding)
-    }
-
-    /// A second name of the packet in the replay store, for packets that were not authenticated: it stays the same whatever
-    /// was altered around the encrypted data.
-    #[must_use]
-    pub fn replay_digest(&self) -> ReplayDigest {
-        ReplayDigest::of_bytes(&self.0)
     }
 }
 

@@ -18,11 +18,7 @@ pub struct ReplayDigest([u8; 32]);
 impl ReplayDigest {
     /// Names the packet with this text: HMAC included, prefix absent, HTTP translation undone.
     pub(crate) fn of(text: &str) -> Self {
-        Self::of_bytes(text.as_bytes())
-    }
-
-    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        Self(Sha256::digest(text).into())
     }
 }
 

@@ -42,12 +42,12 @@ pub enum Signatures {
 pub enum Signers {
     /// Everybody's: only with `GPG_DISABLE_SIG` and `GPG_REQUIRE_SIG` both, and no list.
     Any,
-    /// Those who are in one of the lists; nobody, if the lists hold nothing that can match.
+    /// Those who are in every list there is; nobody, if the lists hold nothing that can match.
     Listed {
-        /// `GPG_REMOTE_ID`: key ids of 8, 16 or 40 hexadecimal digits, in capitals.
-        key_ids: Vec<String>,
-        /// `GPG_FINGERPRINT_ID`: whole fingerprints, in capitals.
-        fingerprints: Vec<String>,
+        /// `GPG_REMOTE_ID`: key ids of 8, 16 or 40 hexadecimal digits, in capitals; `None`: no such list.
+        key_ids: Option<Vec<String>>,
+        /// `GPG_FINGERPRINT_ID`: whole fingerprints, in capitals; `None`: no such list.
+        fingerprints: Option<Vec<String>>,
     },
 }
 
@@ -117,8 +117,8 @@ fn signatures(raw: &RawStanza, number: u32, complaints: &mut Complaints) -> Sign
     Signatures::Required { signers, ignore_verify_error }
 }
 
-fn ids(raw: &RawStanza, name: &str, lengths: &[usize], complaints: &mut Complaints) -> Vec<String> {
-    let Some(text) = raw.get(name) else { return Vec::new() };
+fn ids(raw: &RawStanza, name: &str, lengths: &[usize], complaints: &mut Complaints) -> Option<Vec<String>> {
+    let text = raw.get(name)?;
     let mut found = Vec::new();
     for id in elements(text).map(|id| id.trim_end().to_ascii_uppercase()) {
         if lengths.contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -128,5 +128,5 @@ fn ids(raw: &RawStanza, name: &str, lengths: &[usize], complaints: &mut Complain
             complaints.push(raw.locate(name, complaint.hint("write the 40 hexadecimal digits of the fingerprint")));
         }
     }
-    found
+    Some(found)
 }

@@ -208,8 +208,8 @@ fn a_list_of_signers_that_cannot_match_lets_nobody_in() {
     };
     let required = |signers| Some(Signatures::Required { signers, ignore_verify_error: false });
     let listed = |key_ids: &[&str]| Signers::Listed {
-        key_ids: key_ids.iter().map(|id| (*id).to_owned()).collect(),
-        fingerprints: Vec::new(),
+        key_ids: Some(key_ids.iter().map(|id| (*id).to_owned()).collect()),
+        fingerprints: None,
     };
     assert_eq!(signatures("GPG_REMOTE_ID 12345678 , abcdefab"), required(listed(&["12345678", "ABCDEFAB"])));
     assert_eq!(signatures("GPG_REMOTE_ID ,"), required(listed(&[])));

@@ -18,12 +18,34 @@ const DESCRIPTORS: u64 = 64;
 /// # Errors
 /// If one step does not work; some rights may be gone by then.
 pub fn become_nobody_else(account: &Account) -> Result<String, SandboxError> {
+    let root = give_up(account.uid, account.gid)?;
+    if unistd::getuid().is_root() || unistd::geteuid().is_root() {
+        let source = io::Error::from(io::ErrorKind::PermissionDenied);
+        return Err(SandboxError::Step { step: "leave uid 0", source });
+    }
+    let uid = unistd::geteuid();
+    Ok(if root { account.to_string() } else { format!("uid {uid} (as it was started)") })
+}
+
+/// Becomes the owner of something, who may be root, but without a capability in any set: a root that can do what the
+/// owner of root's files can.
+///
+/// # Errors
+/// If one step does not work; some rights may be gone by then.
+pub fn become_owner(uid: u32, gid: u32) -> Result<(), SandboxError> {
+    give_up(uid, gid)?;
+    let no_core = Rlimit { current: Some(0), maximum: Some(0) };
+    process::setrlimit(Resource::Core, no_core).map_err(step("forbid core files"))
+}
+
+/// Becomes this user and group with no capability in any set. Whether the process was root; if not, it stays who it is.
+fn give_up(uid: u32, gid: u32) -> Result<bool, SandboxError> {
     // A process that may set user ids also may empty the bounding set; one that may not has nothing to gain from it, once
     // no_new_privs is set.
     let root = unistd::geteuid().is_root();
     if root {
         limit_bounding_set(CapabilitySet::empty()).map_err(step("empty the capability bounding set"))?;
-        let (user, group) = (Uid::from_raw(account.uid), Gid::from_raw(account.gid));
+        let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
         unistd::setgroups(&[]).map_err(step("give up supplementary groups"))?;
         unistd::setresgid(group, group, group).map_err(step("change the group"))?;
         unistd::setresuid(user, user, user).map_err(step("change the user"))?;
@@ -38,12 +60,7 @@ pub fn become_nobody_else(account: &Account) -> Result<String, SandboxError> {
     thread::set_no_new_privs(true).map_err(step("set no_new_privs"))?;
     // Not readable through /proc, not traceable, no core file, even for others of the same user.
     process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("forbid dumps"))?;
-    if unistd::getuid().is_root() || unistd::geteuid().is_root() {
-        let source = io::Error::from(io::ErrorKind::PermissionDenied);
-        return Err(SandboxError::Step { step: "leave uid 0", source });
-    }
-    let uid = unistd::geteuid();
-    Ok(if root { account.to_string() } else { format!("uid {uid} (as it was started)") })
+    Ok(root)
 }
 
 /// Sets the limits that hold for a listener: no new process, no core file, few descriptors.

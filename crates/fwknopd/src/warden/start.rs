@@ -102,6 +102,8 @@ pub(super) struct Listening {
     stanzas: Vec<Stanza>,
     hearing: Hearing,
     sockets: Vec<OwnedFd>,
+    /// Run gpg for this listener; they end when it has gone.
+    _keyrings: Vec<Child>,
 }
 
 impl Listening {
@@ -222,10 +224,11 @@ impl Start {
     ) -> Result<Listening, StartError> {
         let Read { brief, keys, _reader } = read;
         let system = |source| StartError::System { doing: "cannot hand over the digest file", source };
+        let keyrings = self.ready_keyrings(&brief.stanzas, journal)?;
         let words: Vec<_> = [account.to_word().into()].into_iter().chain(self.words.iter().cloned()).collect();
         let mut child = Child::start(Role::Listener, &words, &self.folder)?;
         let (reading, claims) = (digests.reading().map_err(system)?, digests.appending().map_err(system)?);
-        child.hand(&Handover::Begin { policy: keys, digests: reading, claims })?;
+        child.hand(&Handover::Begin { policy: keys, digests: reading, claims, keyrings: keyrings.sockets })?;
         loop {
             match child.await_report(PATIENCE)? {
                 Report::Ready(generation) if generation == brief.generation => break,
@@ -235,7 +238,7 @@ impl Start {
         }
         let hearing = Hearing::of(&brief.config);
         let Brief { config, stanzas, .. } = brief;
-        Ok(Listening { child, config, stanzas, hearing, sockets: Vec::new() })
+        Ok(Listening { child, config, stanzas, hearing, sockets: Vec::new(), _keyrings: keyrings.children })
     }
 
     fn ready_firewall(
