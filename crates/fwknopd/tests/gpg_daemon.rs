@@ -28,7 +28,8 @@ impl Server {
     fn starts(folder: &Path, home: &Home, rules: &str) -> Self {
         fs::set_permissions(home.around(), Permissions::from_mode(0o755)).unwrap();
         load(
-            "table inet filter { chain input { type filter hook input priority 0; policy drop; udp dport 62201 accept; } }",
+            "table inet filter {\n chain input {\n type filter hook input priority 0; policy drop;\n \
+             udp dport 62201 accept\n }\n}\n",
         );
         // An account of this test's own: others may run servers at the same time.
         let id = 2_000_000 + std::process::id();
