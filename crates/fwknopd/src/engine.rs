@@ -66,7 +66,7 @@ pub struct Engine<R> {
 impl<R: ReplayStore> Engine<R> {
     /// An engine that has heard nothing yet, and takes no HTTP requests.
     pub fn new(stanzas: Vec<KeyedStanza>, replays: R, terms: Terms) -> Self {
-        let some_without_hmac = stanzas.iter().any(|keyed| keyed.opens_without_hmac());
+        let some_without_hmac = stanzas.iter().any(|keyed| keyed.keys.open_without_hmac());
         Self { stanzas, replays, terms, requests: Requests::default(), some_without_hmac, keyring: None }
     }
 

@@ -70,7 +70,7 @@ fn files(args: &Args, complaints: &mut Complaints) -> Option<(RawConfig, Vec<Raw
     let zone = TimeZone::system();
     for (number, raw) in (1..).zip(&stanzas) {
         let keys = StanzaKeys::new(raw, complaints);
-        if keys.and_then(|keys| keys.symmetric).is_some_and(|keys| keys.hmac.is_none()) {
+        if keys.is_some_and(|keys| keys.open_without_hmac()) {
             complaints.push(weak(raw, number));
         }
         let stanza = Stanza::new(raw, number, &config, &zone, complaints);
@@ -80,7 +80,8 @@ fn files(args: &Args, complaints: &mut Complaints) -> Option<(RawConfig, Vec<Raw
     Some((settings, stanzas))
 }
 
-/// It works, as in the original, but a packet without HMAC can be altered, and its key guessed at leisure.
+/// It works, as in the original, but a packet without HMAC can be altered, its key guessed at leisure, and anybody can make
+/// gpg work.
 fn weak(raw: &RawStanza, number: u32) -> Complaint {
     let text = format!("Warning: stanza #{number} has no HMAC key, so its packets are not authenticated");
     let hint = "add an HMAC_KEY_BASE64 as fwknop --key-gen prints it, here and on the client";

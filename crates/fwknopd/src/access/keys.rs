@@ -115,6 +115,15 @@ impl StanzaKeys {
     }
 }
 
+impl StanzaKeys {
+    /// Whether packets without an HMAC open the stanza.
+    #[must_use]
+    pub fn open_without_hmac(&self) -> bool {
+        let symmetric = self.symmetric.as_ref().is_some_and(|keys| keys.hmac.is_none());
+        symmetric || self.gpg.as_ref().is_some_and(|keys| keys.hmac.is_none())
+    }
+}
+
 /// A key that no client can use: its name, and why.
 struct Unusable(&'static str, KeyError);
 

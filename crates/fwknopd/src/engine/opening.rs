@@ -24,12 +24,6 @@ pub(super) struct Opened {
 }
 
 impl KeyedStanza {
-    /// Whether a packet without an HMAC can open it.
-    pub(super) fn opens_without_hmac(&self) -> bool {
-        let symmetric = self.keys.symmetric.as_ref().is_some_and(|keys| keys.hmac.is_none());
-        symmetric || self.keys.gpg.as_ref().is_some_and(|keys| keys.hmac.is_none())
-    }
-
     /// Opens a packet with the key of its kind, which its length tells. A stanza that allows commands tries its symmetric key
     /// at any length first: a long command makes a long packet.
     pub(super) fn open(
