@@ -111,7 +111,9 @@ proptest! {
         let Some(sealed) = seal(&knock, &keys, digest) else { return Ok(()) };
         let carried = carrier::unwrap(sealed.text().as_bytes(), None).unwrap();
         let packet = carried.packet().unwrap();
-        prop_assert!(!packet.is_of_gpg_size());
+        // Servers that allow commands try the symmetric key whatever the length.
+        let command = matches!(knock.request, Request::Command { .. });
+        prop_assert!(command || !packet.is_of_gpg_size());
         prop_assert_eq!(packet.open(&keys, &DECODING), Ok(knock));
     }
 
