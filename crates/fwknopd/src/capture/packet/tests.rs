@@ -26,6 +26,17 @@ fn cable() -> Socket {
     ip("link add va type veth peer name vb");
     ip("link set va up");
     ip("link set vb up");
+    // The kernel brings the two ends up a moment later; what is sent before is lost.
+    let up = |end: &str| {
+        let shown = std::process::Command::new("ip").args(["-o", "link", "show", end]).output().unwrap();
+        String::from_utf8_lossy(&shown.stdout).contains("state UP")
+    };
+    for _ in 0..250 {
+        if up("va") && up("vb") {
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
     let socket = Socket::new(Domain::PACKET, Type::RAW, None).unwrap();
     nix_socket::bind(socket.as_raw_fd(), &address_of("va").unwrap().unwrap()).unwrap();
     socket
