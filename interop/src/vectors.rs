@@ -12,8 +12,6 @@ pub struct Recorded {
     pub id: String,
     /// The text on the wire.
     pub packet: String,
-    /// What it travelled in: `udp`, `tcp`, `http`, …; empty where that was not recorded.
-    pub transport: String,
     /// The IPv4 packet it came in, where that was recorded.
     pub ip_packet: Option<Vec<u8>>,
     /// Lines of a stanza that opens it.
@@ -44,7 +42,6 @@ fn read(vector: &Value) -> Recorded {
     Recorded {
         id: text("id"),
         packet: text("packet"),
-        transport: text("transport"),
         ip_packet: vector["ip_packet"].as_str().map(bytes),
         stanza: text("stanza"),
         allow,

@@ -68,10 +68,8 @@ fn a_timeout_that_was_asked_for_is_the_end_of_the_rule() {
 
 #[test]
 fn frames_as_they_were_captured_are_heard_on_the_loopback() {
-    // Packets inside HTTP requests are not served yet.
-    let mut frames = recorded("frames");
-    frames.retain(|frame| frame.transport != "http");
-    let filter = "PCAP_INTF lo;\nPCAP_FILTER udp port 62201 or tcp port 62201 or icmp;";
+    let frames = recorded("frames");
+    let filter = "PCAP_INTF lo;\nENABLE_SPA_OVER_HTTP Y;\nPCAP_FILTER udp port 62201 or tcp port 62201 or icmp;";
     let Some(lab) = Lab::or_skip() else { return };
     Wall::Nft.raise(&lab.server);
     let setup = Setup::new(Maker::Ours, Wall::Nft, &access(&frames)).line(NO_AGEING).line(filter);
