@@ -16,7 +16,7 @@ mod opening;
 
 use std::os::fd::BorrowedFd;
 
-use spa::{Decoding, carrier};
+use spa::{Decoding, SealedPacket, carrier};
 
 use crate::access::{Stanza, StanzaKeys};
 use crate::arrival::Arrival;
@@ -95,6 +95,23 @@ impl<R: ReplayStore> Engine<R> {
     /// The used packets.
     pub fn replays(&mut self) -> &mut R {
         &mut self.replays
+    }
+
+    /// Whether the keys of no stanza open a packet, found out as cheaply as it can be: with one HMAC for each stanza that
+    /// covers it, and nothing written down. Gives how many lines [`Engine::hear`] would have had for the log; `None` where
+    /// only that can tell.
+    pub fn finds_strange(&self, arrival: &Arrival<'_>, now: &Moment) -> Option<u64> {
+        spa::ingress(arrival.payload).ok()?;
+        let packet = SealedPacket::parse(arrival.payload).ok().filter(|packet| !packet.is_of_gpg_size())?;
+        let mut lines = 0;
+        for KeyedStanza { stanza, keys, .. } in self.stanzas.iter().filter(|keyed| keyed.stanza.covers(arrival)) {
+            let hmac = keys.symmetric.as_ref()?.hmac.as_ref()?;
+            if stanza.has_expired(now.unix) || packet.authenticate(hmac).is_ok() {
+                return None;
+            }
+            lines += 2;
+        }
+        (lines > 0).then_some(lines)
     }
 
     /// Decides about one packet. `notes` gets what there is to tell, in the order of the checks; where there is no

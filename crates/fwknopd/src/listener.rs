@@ -42,7 +42,11 @@ use crate::sandbox::user::Account;
 use crate::sandbox::{self, Confinement};
 
 /// Packets taken from one socket before the others, and the warden, get their turn.
-const TURN: usize = 64;
+const TURN: usize = 256;
+
+/// How long a flood of strangers is left to itself before we look again; a good packet waits that long at most, and only
+/// while there is a flood.
+const BREATH: Duration = Duration::from_millis(10);
 
 /// Why a listener ended before its time.
 #[derive(Debug, Error)]
@@ -128,6 +132,7 @@ fn listen(words: &[OsString]) -> Result<(), ListenerError> {
         habits,
         busy: false,
         down: false,
+        strangers_only: false,
     };
     listener.hear_until_dismissed(stdin.as_fd())
 }
@@ -159,6 +164,8 @@ struct Listener {
     busy: bool,
     /// An interface is down; is it still there?
     down: bool,
+    /// What was heard last was nothing but strangers whose lines are left out.
+    strangers_only: bool,
 }
 
 /// What the settings say of how we listen.
@@ -212,8 +219,9 @@ impl Listener {
 
     /// Takes what can be read now, a turn's worth from each capture.
     fn hear(&mut self) -> io::Result<()> {
-        let Self { engine, captures, throttle, notes, habits, busy, down } = self;
-        let mut decide = Decide { engine, throttle, habits: *habits, notes };
+        let Self { engine, captures, throttle, notes, habits, busy, down, strangers_only } = self;
+        *strangers_only = true;
+        let mut decide = Decide { engine, throttle, habits: *habits, notes, strangers_only };
         *busy = false;
         for capture in captures.iter_mut() {
             let mut turn = TURN;
@@ -241,6 +249,10 @@ impl Listener {
     /// Waits for packets, for the end of the minute in which lines were left out, or for the warden's end (`true`).
     fn wait(&self, warden: BorrowedFd<'_>) -> Result<bool, ListenerError> {
         let mut waited = vec![PollFd::new(&warden, PollFlags::IN)];
+        if self.strangers_only && !self.busy {
+            // A flood wakes us a hundred times a second and no more often; what comes meanwhile waits in the socket.
+            poll(&mut waited, Timespec::try_from(BREATH).ok().as_ref()).or_else(interrupted)?;
+        }
         let sockets: Vec<BorrowedFd<'_>> = self.captures.iter().filter_map(|capture| capture.as_fd()).collect();
         let connections: Vec<BorrowedFd<'_>> = self.captures.iter().flat_map(|capture| capture.connections()).collect();
         waited.extend(sockets.iter().chain(&connections).map(|socket| PollFd::new(socket, PollFlags::IN)));
@@ -265,12 +277,19 @@ impl Listener {
     }
 }
 
+/// A signal is no reason not to look.
+fn interrupted(errno: rustix::io::Errno) -> io::Result<usize> {
+    if errno == rustix::io::Errno::INTR { Ok(0) } else { Err(errno.into()) }
+}
+
 /// One packet after the other: decided, sent on, told.
 struct Decide<'l> {
     engine: &'l mut Engine<DigestFile>,
     throttle: &'l mut Throttle,
     habits: Habits,
     notes: &'l mut Vec<Note>,
+    /// Nobody was heard but strangers whose lines are left out.
+    strangers_only: &'l mut bool,
 }
 
 impl Decide<'_> {
@@ -279,6 +298,13 @@ impl Decide<'_> {
             return Ok(()); // a handshake or an acknowledgement
         }
         let now = Moment::now();
+        if self.throttle.is_spent(arrival.source)
+            && let Some(lines) = self.engine.finds_strange(arrival, &now)
+        {
+            self.throttle.leave_out(arrival.source, lines);
+            return Ok(());
+        }
+        *self.strangers_only = false;
         self.notes.clear();
         if self.habits.udp_server && arrival.transport == Transport::Udp {
             let (bytes, source) = (arrival.payload.len(), arrival.source);

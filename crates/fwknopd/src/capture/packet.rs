@@ -248,8 +248,12 @@ impl Batch {
     /// The place of the next packet; asks the kernel if there is none left.
     fn advance(&mut self, socket: &OwnedFd) -> io::Result<Option<usize>> {
         if self.next == self.filled {
-            (self.next, self.filled) = (0, 0);
-            self.filled = self.fill(socket)?;
+            // A batch that was not full has emptied the socket; whoever waits for it is told when there is more.
+            let emptied = !std::mem::replace(&mut self.filled, 0).is_multiple_of(BATCH);
+            self.next = 0;
+            if !emptied {
+                self.filled = self.fill(socket)?;
+            }
         }
         let place = (self.next < self.filled).then_some(self.next);
         self.next += usize::from(place.is_some());

@@ -24,6 +24,8 @@ pub struct Throttle {
     written: u64,
     sources: HashMap<IpAddr, Share>,
     crowd_left_out: u64,
+    /// Something was left out, of whomever.
+    owes: bool,
 }
 
 #[derive(Debug, Default)]
@@ -47,24 +49,35 @@ impl Throttle {
         if self.sources.is_empty() {
             self.minute_ends = since_boot + MINUTE;
         }
-        if self.sources.len() >= SOURCES && !self.sources.contains_key(&source) {
-            self.crowd_left_out += 1;
+        if self.is_spent(source) {
+            self.leave_out(source, 1);
             return false;
         }
-        let share = self.sources.entry(source).or_default();
-        if share.written >= FLOOR && self.written >= TOTAL || share.written >= FLOOR * 3 {
-            share.left_out += 1;
-            return false;
-        }
-        share.written += 1;
+        self.sources.entry(source).or_default().written += 1;
         self.written += 1;
         true
     }
 
+    /// Whether no line that `source` causes would be written in this minute any more.
+    pub fn is_spent(&self, source: IpAddr) -> bool {
+        match self.sources.get(&source) {
+            Some(share) => share.written >= FLOOR && self.written >= TOTAL || share.written >= FLOOR * 3,
+            None => self.sources.len() >= SOURCES,
+        }
+    }
+
+    /// Counts lines that `source` caused and that were not even made.
+    pub fn leave_out(&mut self, source: IpAddr, lines: u64) {
+        self.owes = true;
+        match self.sources.get_mut(&source) {
+            Some(share) => share.left_out += lines,
+            None => self.crowd_left_out += lines,
+        }
+    }
+
     /// When the minute ends in which lines were left out; `None` while nothing was.
     pub fn owes_at(&self) -> Option<Duration> {
-        let owes = self.crowd_left_out > 0 || self.sources.values().any(|share| share.left_out > 0);
-        owes.then_some(self.minute_ends)
+        self.owes.then_some(self.minute_ends)
     }
 
     /// Begins a new minute if the last one is over, and says what that one left out.
