@@ -185,8 +185,11 @@ fn find(program: &Program, name: &OsStr, search: &Search) -> Result<Party, Libra
     let listing = String::from_utf8_lossy(&answer.output);
     let mut fingerprints = fingerprints(&listing, search.record);
     match (fingerprints.next(), fingerprints.next()) {
-        // The reason is always the same: what the original reads ends.
-        (None, _) => Err(missing().gpg("End of file").for_people(advice)),
+        // In the words of the original, whose listing ends.
+        (None, _) if answer.statuses().any(|status| status.starts_with("ERROR keylist.getkey")) => {
+            Err(missing().gpg("End of file").for_people(advice))
+        }
+        (None, _) => Err(missing().gpg(answer.reason()).because("gpg cannot read its keys; are they yours?")),
         (Some(fingerprint), None) => {
             Ok(Party { name: name.to_string_lossy().into_owned(), fingerprint: fingerprint.to_owned() })
         }

@@ -249,14 +249,38 @@ mod tests {
         }
         let mut output = (io::sink(), io::sink());
         let mut output = Output::new(&mut output.0, &mut output.1);
-        match obtain(&settings, "h", false, &mut Nobody, &mut output) {
-            Ok(keys) => format!(
-                "{}|{}",
-                keys.cipher.escape_ascii(),
-                keys.hmac.map_or("none".into(), |key| key.escape_ascii().to_string())
-            ),
+        let shown = |key: Option<SecretBytes>| key.map_or("none".into(), |key| key.escape_ascii().to_string());
+        let keys = if settings.on(Name::UseGpg) {
+            let signs = settings.raw(Name::GpgSigner).is_some();
+            let keys = obtain_for_gpg(&settings, "h", signs, &mut Nobody, &mut output);
+            keys.map(|keys| (keys.passphrase, keys.hmac))
+        } else {
+            let keys = obtain(&settings, "h", false, &mut Nobody, &mut output);
+            keys.map(|keys| (Some(keys.cipher), keys.hmac))
+        };
+        match keys {
+            Ok((cipher, hmac)) => format!("{}|{}", shown(cipher), shown(hmac)),
             Err(error) => error.to_string(),
         }
+    }
+
+    #[test]
+    fn the_strongest_place_says_what_unlocks_the_signing_key() {
+        let default = [("USE_GPG", "Y"), ("GPG_SIGNER", "me"), ("KEY", "a")];
+        let agent = [("USE_GPG", "Y"), ("GPG_SIGNER", "me"), ("USE_GPG_AGENT", "Y")];
+        for (layers, keys) in [
+            (&[&default[..]][..], "a|none"),
+            (&[&default, &[("USE_GPG_AGENT", "Y")]], "none|none"),
+            (&[&default, &[("GPG_NO_SIGNING_PW", "Y")]], "none|none"),
+            (&[&default, &[("GPG_NO_SIGNING_PW", "N")]], "a|none"),
+            (&[&agent, &[("GPG_SIGNING_PW", "b")]], "b|none"),
+            (&[&agent, &[("USE_GPG_AGENT", "N")]], "Enter passphrase for signing: |none"),
+            (&[&[("USE_GPG", "Y"), ("USE_HMAC", "Y")]], "none|Enter HMAC key: "),
+        ] {
+            assert_eq!(told(layers), keys, "{layers:?}");
+        }
+        let base64 = [("USE_GPG", "Y"), ("GPG_SIGNER", "me"), ("GPG_SIGNING_PW_BASE64", "YQpi")];
+        assert!(told(&[&base64]).contains("as one line"), "gpg would take the rest for the message");
     }
 
     #[test]
