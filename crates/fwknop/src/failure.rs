@@ -8,7 +8,10 @@
 //! fwknop: fko_set_spa_message: Error 102 - Invalid SPA access message format
 //! ```
 
-use std::fmt;
+use std::{
+    fmt,
+    io::{self, IsTerminal as _},
+};
 
 use spa::{FieldError, Fko};
 
@@ -17,6 +20,7 @@ use spa::{FieldError, Fko};
 pub struct Library {
     operation: &'static str,
     fko: Fko,
+    gpg: Option<String>,
     advice: Option<String>,
 }
 
@@ -24,7 +28,7 @@ impl Library {
     /// A failure of this library call.
     #[must_use]
     pub const fn new(operation: &'static str, fko: Fko) -> Self {
-        Self { operation, fko, advice: None }
+        Self { operation, fko, gpg: None, advice: None }
     }
 
     /// A value that no packet can carry. What the original would have cut or sent in vain comes with advice.
@@ -41,6 +45,18 @@ impl Library {
     #[must_use]
     pub fn because(self, advice: impl fmt::Display) -> Self {
         Self { advice: Some(advice.to_string()), ..self }
+    }
+
+    /// The same, with a word on what to do for a person at a terminal. Who reads the lines by program gets those of the original alone.
+    #[must_use]
+    pub fn for_people(self, advice: impl fmt::Display) -> Self {
+        if io::stderr().is_terminal() { self.because(advice) } else { self }
+    }
+
+    /// The same, with the reason that gpg gives, which may be empty.
+    #[must_use]
+    pub fn gpg(self, reason: impl fmt::Display) -> Self {
+        Self { gpg: Some(reason.to_string()), ..self }
     }
 
     /// More text than a message may have.
@@ -77,8 +93,11 @@ impl Library {
 
 impl fmt::Display for Library {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { operation, fko: Fko { number, text }, advice } = self;
+        let Self { operation, fko: Fko { number, text }, gpg, advice } = self;
         write!(f, "fwknop: {operation}: Error {number} - {text}")?;
+        if let Some(reason) = gpg {
+            write!(f, "\nGPG ERR: {reason}")?;
+        }
         match advice {
             Some(advice) => write!(f, "\n    {advice}"),
             None => Ok(()),

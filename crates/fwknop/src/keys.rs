@@ -1,4 +1,4 @@
-//! Where the two keys come from.
+//! Where the two keys come from, or the passphrase of the key that signs.
 //!
 //! The strongest place that gives a key at all decides: command line, stanza, `[default]`. Within one place raw text wins over base64, and
 //! base64 over a key file. If no place gives one, somebody is asked. Spec: client.md sections 8.1 to 8.3.
@@ -37,6 +37,9 @@ pub enum KeyError {
     /// The same key twice: the HMAC would tell about the encryption.
     #[error("[*] The encryption passphrase and HMAC key should not be identical, no SPA packet sent. Exiting.")]
     Same,
+    /// A passphrase that gpg cannot be given.
+    #[error("[*] The signing passphrase has a line end or a NUL in it, and gpg takes it as one line. Give it without.")]
+    NotALine,
     /// From a key file.
     #[error(transparent)]
     File(#[from] KeyFileError),
@@ -75,27 +78,14 @@ pub fn obtain(
     passphrase: &mut impl Passphrase,
     output: &mut Output<'_>,
 ) -> Result<KeyBytes, KeyError> {
-    let mut cipher = match given(settings, [Name::Key, Name::KeyBase64, Name::KeyFile], server)? {
-        Some(Given::Decoded(key)) if key.len() >= 128 => return Err(KeyError::Length(key.len())),
-        Some(Given::Decoded(key) | Given::Raw(key)) => key,
+    let mut cipher = match encryption_key(settings, server)? {
+        Some(key) => key,
         None => passphrase.ask("Enter encryption key: ")?,
     };
     if cipher.is_empty() {
         return Err(KeyError::Length(0)); // the original encrypts with it (D2)
     }
-    let hmac = if wants_hmac(settings) {
-        let key = match given(settings, [Name::HmacKey, Name::HmacKeyBase64, Name::HmacKeyFile], server)? {
-            Some(Given::Decoded(key)) if key.len() > 128 => return Err(KeyError::DecodedLength(key.len())),
-            Some(Given::Decoded(key) | Given::Raw(key)) => key,
-            None => passphrase.ask("Enter HMAC key: ")?,
-        };
-        match key.len() {
-            1..=128 => Some(key),
-            length => return Err(KeyError::HmacLength(length)),
-        }
-    } else {
-        None
-    };
+    let hmac = hmac_key(settings, server, passphrase)?;
     if hmac.as_ref().is_some_and(|hmac| **hmac == *cipher) {
         return Err(KeyError::Same);
     }
@@ -108,6 +98,84 @@ pub fn obtain(
         cipher.truncate(16);
     }
     Ok(KeyBytes { cipher, hmac })
+}
+
+/// What gpg is not given by its own keys.
+pub struct GpgKeyBytes {
+    /// Unlocks the signing key; `None` if there is nothing to unlock or gpg's agent does it.
+    pub passphrase: Option<SecretBytes>,
+    /// Authenticates, if that is wanted.
+    pub hmac: Option<SecretBytes>,
+}
+
+/// Gets the passphrase of the signing key, if somebody `signs`, and the HMAC key.
+///
+/// The passphrase has the settings of the encryption key. That the agent has it, or that there is none, counts like one that is given: the
+/// strongest place that says any of this decides.
+///
+/// # Errors
+/// If there is none, or one that cannot be used.
+pub fn obtain_for_gpg(
+    settings: &Settings,
+    server: &str,
+    signs: bool,
+    passphrase: &mut impl Passphrase,
+    output: &mut Output<'_>,
+) -> Result<GpgKeyBytes, KeyError> {
+    let switches = [
+        (Name::GpgAgent, "[+] GPG mode set, signing passphrase acquired via gpg-agent"),
+        (Name::GpgNoPassphrase, "[+] GPG mode set, signing passphrase not required"),
+    ];
+    let on = |layer: &Layer| switches.into_iter().find(|(name, _)| settings.on(*name) && layer.says_yes(*name));
+    let gives = |layer: &&Layer| on(layer).is_some() || CIPHER_KEY.iter().any(|name| layer.get(*name).is_some());
+    let layer = settings.strongest_first().find(gives);
+    let is_given = layer.is_some_and(|layer| CIPHER_KEY.iter().any(|name| layer.get(*name).is_some()));
+    let unlocks = match layer.and_then(on) {
+        _ if is_given => encryption_key(settings, server)?,
+        Some((_, told)) => {
+            output.say(told);
+            None
+        }
+        None if signs => Some(passphrase.ask("Enter passphrase for signing: ")?),
+        None => None,
+    };
+    if unlocks.as_ref().is_some_and(|passphrase| passphrase.iter().any(|byte| matches!(byte, b'\n' | 0))) {
+        return Err(KeyError::NotALine);
+    }
+    let hmac = hmac_key(settings, server, passphrase)?;
+    if hmac.is_some() && hmac == unlocks {
+        return Err(KeyError::Same);
+    }
+    Ok(GpgKeyBytes { passphrase: unlocks, hmac })
+}
+
+const CIPHER_KEY: [Name; 3] = [Name::Key, Name::KeyBase64, Name::KeyFile];
+
+fn encryption_key(settings: &Settings, server: &str) -> Result<Option<SecretBytes>, KeyError> {
+    match given(settings, CIPHER_KEY, server)? {
+        Some(Given::Decoded(key)) if key.is_empty() || key.len() >= 128 => Err(KeyError::Length(key.len())),
+        Some(Given::Decoded(key) | Given::Raw(key)) => Ok(Some(key)),
+        None => Ok(None),
+    }
+}
+
+fn hmac_key(
+    settings: &Settings,
+    server: &str,
+    passphrase: &mut impl Passphrase,
+) -> Result<Option<SecretBytes>, KeyError> {
+    if !wants_hmac(settings) {
+        return Ok(None);
+    }
+    let key = match given(settings, [Name::HmacKey, Name::HmacKeyBase64, Name::HmacKeyFile], server)? {
+        Some(Given::Decoded(key)) if key.len() > 128 => return Err(KeyError::DecodedLength(key.len())),
+        Some(Given::Decoded(key) | Given::Raw(key)) => key,
+        None => passphrase.ask("Enter HMAC key: ")?,
+    };
+    match key.len() {
+        1..=128 => Ok(Some(key)),
+        length => Err(KeyError::HmacLength(length)),
+    }
 }
 
 /// A key from a setting: base64 has limits of its own.
@@ -181,14 +249,38 @@ mod tests {
         }
         let mut output = (io::sink(), io::sink());
         let mut output = Output::new(&mut output.0, &mut output.1);
-        match obtain(&settings, "h", false, &mut Nobody, &mut output) {
-            Ok(keys) => format!(
-                "{}|{}",
-                keys.cipher.escape_ascii(),
-                keys.hmac.map_or("none".into(), |key| key.escape_ascii().to_string())
-            ),
+        let shown = |key: Option<SecretBytes>| key.map_or("none".into(), |key| key.escape_ascii().to_string());
+        let keys = if settings.on(Name::UseGpg) {
+            let signs = settings.raw(Name::GpgSigner).is_some();
+            let keys = obtain_for_gpg(&settings, "h", signs, &mut Nobody, &mut output);
+            keys.map(|keys| (keys.passphrase, keys.hmac))
+        } else {
+            let keys = obtain(&settings, "h", false, &mut Nobody, &mut output);
+            keys.map(|keys| (Some(keys.cipher), keys.hmac))
+        };
+        match keys {
+            Ok((cipher, hmac)) => format!("{}|{}", shown(cipher), shown(hmac)),
             Err(error) => error.to_string(),
         }
+    }
+
+    #[test]
+    fn the_strongest_place_says_what_unlocks_the_signing_key() {
+        let default = [("USE_GPG", "Y"), ("GPG_SIGNER", "me"), ("KEY", "a")];
+        let agent = [("USE_GPG", "Y"), ("GPG_SIGNER", "me"), ("USE_GPG_AGENT", "Y")];
+        for (layers, keys) in [
+            (&[&default[..]][..], "a|none"),
+            (&[&default, &[("USE_GPG_AGENT", "Y")]], "none|none"),
+            (&[&default, &[("GPG_NO_SIGNING_PW", "Y")]], "none|none"),
+            (&[&default, &[("GPG_NO_SIGNING_PW", "N")]], "a|none"),
+            (&[&agent, &[("GPG_SIGNING_PW", "b")]], "b|none"),
+            (&[&agent, &[("USE_GPG_AGENT", "N")]], "Enter passphrase for signing: |none"),
+            (&[&[("USE_GPG", "Y"), ("USE_HMAC", "Y")]], "none|Enter HMAC key: "),
+        ] {
+            assert_eq!(told(layers), keys, "{layers:?}");
+        }
+        let base64 = [("USE_GPG", "Y"), ("GPG_SIGNER", "me"), ("GPG_SIGNING_PW_BASE64", "YQpi")];
+        assert!(told(&[&base64]).contains("as one line"), "gpg would take the rest for the message");
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //! | does it fit together | [`plan`] |
 //! | whom to let in, and where the keys come from | [`address`], [`keys`], [`keyfile`], [`passphrase`] |
 //! | what is asked | [`message`], [`user`] |
-//! | showing and sending | [`dump`], [`packet`], [`transport`] |
+//! | encrypting, showing and sending | [`packet`], [`gpg`], [`dump`], [`transport`] |
 //! | runs that send nothing | [`keygen`], [`last`], [`manual`] |
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ pub mod args;
 pub mod dump;
 mod errands;
 pub mod failure;
+pub mod gpg;
 pub mod keyfile;
 pub mod keygen;
 pub mod keys;
@@ -216,9 +217,6 @@ fn knock(
     rng: &mut impl CryptoRng,
     output: &mut Output<'_>,
 ) -> Result<(), Box<dyn Error>> {
-    if plan.mode.is_none() {
-        return Err(packet::refuse_gpg(settings).into());
-    }
     let knock = packet::knock(settings, &plan, rng, output)?;
     let mut keyboard = Keyboard::new(settings.number(Name::Descriptor));
     let packet = packet::seal(settings, &plan, knock, &mut keyboard, rng, output)?;

@@ -16,19 +16,20 @@ use std::{
 
 use rand_core::CryptoRng;
 use spa::{
-    AllowIp, CipherKey, CipherMode, DecodeError, Decoding, DigestType, FieldError, HmacKey, Keys, Knock, Nonce, Sealed,
-    SealedPacket, Timeout, UnixTime,
+    AllowIp, CipherKey, CipherMode, DecodeError, Decoding, DigestType, FieldError, HmacKey, Keys, Knock, Nonce,
+    OpenError, Recipients, SealError, Sealed, SealedPacket, Timeout, UnixTime,
 };
 
 use crate::{
     address,
-    dump::Fields,
+    dump::{Encryption, Fields},
     failure::Library,
+    gpg::Envelope,
     keys, message,
     output::{Output, reason},
     passphrase::Passphrase,
     plan::Plan,
-    settings::{Allow, Name, Settings, Value},
+    settings::{Allow, Name, SecretBytes, Settings, Value},
     user,
 };
 
@@ -51,9 +52,6 @@ pub enum PacketError {
     #[error("write_spa_packet_data: {}: {}", .path.display(), reason(.source))]
     #[allow(missing_docs)]
     File { path: PathBuf, source: io::Error },
-    /// This build cannot do it.
-    #[error("fwknop: GPG encryption is not supported yet; use an encryption key and --use-hmac")]
-    Gpg,
 }
 
 /// Puts the knock together: whom to let in is found out, what is asked is checked.
@@ -99,9 +97,17 @@ pub struct Packet {
     /// The timeout that was typed; a command does not carry it, but it is shown.
     timeout: u32,
     digest: DigestType,
-    keys: Keys,
+    lock: Lock,
     sealed: Sealed,
 }
+
+/// What encrypts and authenticates.
+enum Lock {
+    Keys(Keys),
+    Gpg { envelope: Envelope, passphrase: Option<SecretBytes>, hmac: Option<HmacKey> },
+}
+
+const FINAL: &str = "fko_spa_data_final";
 
 /// Gets the keys and makes the packet.
 ///
@@ -115,21 +121,34 @@ pub fn seal(
     rng: &mut impl CryptoRng,
     output: &mut Output<'_>,
 ) -> Result<Packet, PacketError> {
-    let mode = plan.mode.unwrap_or(CipherMode::Cbc);
-    let bytes = keys::obtain(settings, &plan.route.server, mode == CipherMode::Legacy, passphrase, output)?;
-    let cipher = CipherKey::new(&bytes.cipher).map_err(|error| Library::new("fko_spa_data_final", error.fko()))?;
-    let hmac = match (plan.hmac, &bytes.hmac) {
+    let server = &plan.route.server;
+    let prepared = |key: &Option<SecretBytes>| match (plan.hmac, key) {
         (Some(digest), Some(key)) => {
-            Some(HmacKey::new(digest, key).map_err(|error| Library::new("fko_spa_data_final", error.fko()))?)
+            HmacKey::new(digest, key).map(Some).map_err(|error| Library::new(FINAL, error.fko()))
         }
-        _ => None,
+        _ => Ok(None),
     };
-    let keys = Keys { cipher, mode, hmac };
-    let sealed = knock
-        .seal(&keys, plan.digest, rng)
-        .map_err(|error| Library::new("fko_spa_data_final", error.fko()).because(error))?;
+    let refused = |error: SealError| Library::new(FINAL, error.fko()).because(error);
+    let (lock, sealed) = match plan.mode {
+        Some(mode) => {
+            let bytes = keys::obtain(settings, server, mode == CipherMode::Legacy, passphrase, output)?;
+            let cipher = CipherKey::new(&bytes.cipher).map_err(|error| Library::new(FINAL, error.fko()))?;
+            let keys = Keys { cipher, mode, hmac: prepared(&bytes.hmac)? };
+            let sealed = knock.seal(&keys, plan.digest, rng).map_err(refused)?;
+            (Lock::Keys(keys), sealed)
+        }
+        None => {
+            let envelope = Envelope::new(settings)?;
+            let bytes = keys::obtain_for_gpg(settings, server, envelope.signer.is_some(), passphrase, output)?;
+            let hmac = prepared(&bytes.hmac)?;
+            let unsealed = knock.unsealed(plan.digest).map_err(refused)?;
+            let ciphertext = envelope.close(unsealed.plaintext(), bytes.passphrase.as_deref().map(Vec::as_slice))?;
+            let sealed = unsealed.seal(&ciphertext, hmac.as_ref()).map_err(refused)?;
+            (Lock::Gpg { envelope, passphrase: bytes.passphrase, hmac }, sealed)
+        }
+    };
     let timeout = settings.number(Name::Timeout).unwrap_or(0);
-    Ok(Packet { knock, timeout, digest: plan.digest, keys, sealed })
+    Ok(Packet { knock, timeout, digest: plan.digest, lock, sealed })
 }
 
 impl Packet {
@@ -142,12 +161,20 @@ impl Packet {
     /// What is shown of it.
     #[must_use]
     pub fn fields(&self) -> Fields<'_> {
+        let (hmac, encryption) = match &self.lock {
+            Lock::Keys(keys) => (&keys.hmac, Encryption::Rijndael(keys.mode)),
+            Lock::Gpg { envelope, hmac, .. } => {
+                let signer = envelope.signer.as_ref().map(|signer| signer.name.as_str());
+                let parties = Some((envelope.recipient.name.as_str(), signer));
+                (hmac, Encryption::Gpg { parties, signature: None, home: envelope.home(), exe: envelope.exe() })
+            }
+        };
         Fields {
             knock: &self.knock,
             timeout: self.timeout,
             digest: self.digest,
-            hmac_type: self.keys.hmac.as_ref().map(HmacKey::digest),
-            mode: self.keys.mode,
+            hmac_type: hmac.as_ref().map(HmacKey::digest),
+            encryption,
             encoded: self.sealed.encoded_fields(),
             inner_digest: self.sealed.digest(),
             hmac: self.sealed.hmac(),
@@ -160,23 +187,44 @@ impl Packet {
     /// # Errors
     /// What a server would have against it.
     pub fn read_back(&self, output: &mut Output<'_>) -> Result<(), Library> {
-        const OPERATION: &str = "fko_decrypt_spa_data";
         let packet = SealedPacket::parse(self.text().as_bytes())
-            .map_err(|error| Library::new(OPERATION, DecodeError::Beginning.fko()).because(error))?;
-        let knock = packet
-            .open(&self.keys, &Decoding { ipv6_allow: true })
-            .map_err(|error| Library::new(OPERATION, error.fko()))?;
+            .map_err(|error| Library::new(DECRYPT, DecodeError::Beginning.fko()).because(error))?;
+        let signature;
+        let decoding = Decoding { ipv6_allow: true };
+        let (knock, encryption) = match &self.lock {
+            Lock::Keys(keys) => (packet.open(keys, &decoding).map_err(unread)?, Encryption::Rijndael(keys.mode)),
+            Lock::Gpg { envelope, passphrase, hmac } => {
+                let packet = match hmac {
+                    Some(key) => packet.authenticate_gpg(key, Recipients::Stock),
+                    None => packet.unauthenticated_gpg(Recipients::Stock),
+                };
+                let ciphertext = packet.and_then(|packet| packet.ciphertext()).map_err(unread)?;
+                let (text, found) = envelope.open(&ciphertext, passphrase.as_deref().map(Vec::as_slice))?;
+                let knock = text.decode(&decoding).map_err(|error| unread(error.into()))?;
+                signature = found;
+                let signature = Some(&signature);
+                (knock, Encryption::Gpg { parties: None, signature, home: envelope.home(), exe: envelope.exe() })
+            }
+        };
         let length = self.sealed.hmac().map_or(0, str::len);
         let without_hmac = self.text().split_at_checked(self.text().len().saturating_sub(length));
         output.info("\nDump of the Decoded Data");
         output.info(Fields {
             knock: &knock,
             timeout: knock.request.timeout().map_or(0, Timeout::seconds),
+            encryption,
             whole: without_hmac.map_or("", |(text, _)| text),
             ..self.fields()
         });
         Ok(())
     }
+}
+
+const DECRYPT: &str = "fko_decrypt_spa_data";
+
+/// What a server has against a packet.
+fn unread(error: OpenError) -> Library {
+    Library::new(DECRYPT, error.fko())
 }
 
 /// Writes the packet and a line feed. A file that is there is replaced, so that a link's other end stays as it is; or appended to.
@@ -195,15 +243,4 @@ pub fn write(path: &Path, text: &str, append: bool) -> Result<(), PacketError> {
         .open(path)
         .and_then(|mut file| file.write_all(format!("{text}\n").as_bytes()))
         .map_err(|source| PacketError::File { path: path.to_owned(), source })
-}
-
-/// What is said to who asks for GnuPG: first what is wrong with the call anyway.
-#[must_use]
-pub fn refuse_gpg(settings: &Settings) -> PacketError {
-    let exe = settings.path(Name::GpgExe).unwrap_or(Path::new("/usr/bin/gpg"));
-    match settings.path(Name::GpgHome) {
-        _ if settings.path(Name::GpgExe).is_some() && !exe.is_file() => Library::gpg_exe().into(),
-        Some(home) if !home.is_dir() => Library::gpg_home().into(),
-        _ => PacketError::Gpg,
-    }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Case {
     #[serde(default)]
     pub(crate) needs_root: bool,
     #[serde(default)]
+    pub(crate) gpg_fixture: bool,
+    #[serde(default)]
     pub(crate) files_before: Vec<FileBefore>,
     pub(crate) listener: Option<Listener>,
     pub(crate) decode_with: Option<DecodeWith>,
@@ -61,6 +63,8 @@ pub(crate) struct Listener {
 
 #[derive(Deserialize)]
 pub(crate) struct DecodeWith {
+    /// Which key of the ring; it is always the server's.
+    pub(crate) gpg: Option<String>,
     pub enc_key_b64: Option<String>,
     pub(crate) mode: Option<String>,
     pub hmac_key_b64: Option<String>,

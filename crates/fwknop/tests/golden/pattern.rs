@@ -12,7 +12,8 @@ fn placeholder(pattern: &[u8]) -> Option<(&str, usize, &[u8])> {
     let end = pattern.iter().position(|&byte| byte == b'}')?;
     let inside = std::str::from_utf8(pattern.strip_prefix(b"{")?.get(..end - 1)?).ok()?;
     let (name, number) = inside.split_once(':').unwrap_or((inside, "0"));
-    let known = ["RAND16", "TS", "PORT", "U16", "B64", "B64KEY", "B64TEXT", "SPA", "SPAURL", "USAGE", "INITIAL_RC"];
+    let known =
+        ["RAND16", "TS", "PORT", "U16", "B64", "B64KEY", "B64TEXT", "SPA", "SPAURL", "USAGE", "INITIAL_RC", "GPGLEN"];
     known.contains(&name).then(|| (name, number.parse().unwrap_or(0), &pattern[end + 1..]))
 }
 
@@ -29,6 +30,7 @@ fn matches<'t>(pattern: &[u8], text: &'t [u8], port: &mut Option<&'t [u8]>) -> b
     let (allowed, lengths): (&dyn Fn(&u8) -> bool, _) = match (name, number) {
         ("RAND16", _) => (&digit, 16..=16),
         ("TS" | "PORT" | "U16", _) => (&digit, 1..=20),
+        ("GPGLEN", _) => (&digit, 3..=4),
         ("B64KEY", bytes) => (&|byte| base64(byte) || *byte == b'=', bytes.div_ceil(3) * 4..=bytes.div_ceil(3) * 4),
         ("SPAURL", length) => (&|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'), length..=length),
         ("USAGE" | "INITIAL_RC", _) => (&|_| true, 100..=text.len()),

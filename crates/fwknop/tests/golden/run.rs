@@ -18,11 +18,12 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use spa::{CipherKey, Decoding, HmacKey, Keys, Knock, SealedPacket};
+use spa::{CipherKey, Decoding, GpgPlaintext, HmacKey, Keys, Knock, Recipients, SealedPacket};
 
 use super::{
     case::{Case, DecodeWith, Listener},
     pattern,
+    ring::Ring,
     surroundings::{Surroundings, own},
 };
 
@@ -43,12 +44,19 @@ pub(crate) struct Outcome {
     pub(crate) packet_text: Option<String>,
     pub(crate) started: i64,
     pub(crate) home: String,
+    /// Names of the vectors for what is new in each run, and what they stand for.
+    names: Vec<(String, String)>,
 }
 
 /// Runs a case.
 pub(crate) fn run(case: &Case, surroundings: &Surroundings) -> Outcome {
     let home = surroundings.home(&case.id);
-    let filled = |text: &str| text.replace("{HOME}", home.to_str().unwrap());
+    let ring = surroundings.ring.as_ref().filter(|_| case.gpg_fixture).map(|ring| ring.copy_to(&home));
+    let names = ring.as_ref().map(names).unwrap_or_default();
+    if ring.is_some() {
+        assert!(Command::new("chown").args(["-R", "1000:1000"]).arg(home.join("gnupg")).status().unwrap().success());
+    }
+    let filled = |text: &str| fill(&text.replace("{HOME}", home.to_str().unwrap()), &names);
     for file in &case.files_before {
         let path = filled(&file.path);
         let folder = Path::new(&path).parent().unwrap();
@@ -82,8 +90,12 @@ pub(crate) fn run(case: &Case, surroundings: &Surroundings) -> Outcome {
         .or_else(|| received.as_deref().and_then(in_request));
     let packet = match (&packet_text, &case.decode_with) {
         (Some(text), Some(with)) if with.enc_key_b64.is_some() => Some(open(text, with)),
+        (Some(text), Some(DecodeWith { gpg: Some(_), .. })) => {
+            ring.as_ref().zip(case.decode_with.as_ref()).map(|(ring, with)| open_with_gpg(text, with, ring))
+        }
         _ => None,
     };
+    ring.as_ref().inspect(|ring| ring.end_agent());
     Outcome {
         exit: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -96,7 +108,22 @@ pub(crate) fn run(case: &Case, surroundings: &Surroundings) -> Outcome {
         packet_text,
         started,
         home: home.to_str().unwrap().to_owned(),
+        names,
     }
+}
+
+/// What the vectors call the keys.
+fn names(ring: &Ring) -> Vec<(String, String)> {
+    let named = |(what, mail)| {
+        let fingerprint = ring.fingerprint(mail);
+        let id = fingerprint[fingerprint.len() - 8..].to_owned();
+        [(format!("{{GPG_{what}_FPR}}"), fingerprint), (format!("{{GPG_{what}_ID}}"), id)]
+    };
+    [("CLIENT", "spaclient@example.net"), ("SERVER", "spaserver@example.net")].into_iter().flat_map(named).collect()
+}
+
+fn fill(text: &str, names: &[(String, String)]) -> String {
+    names.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
 /// Starts the program as the vectors' environment says.
@@ -261,16 +288,28 @@ fn in_request(received: &[u8]) -> Option<String> {
     }
 }
 
+fn hmac(with: &DecodeWith) -> Option<HmacKey> {
+    let key = with.hmac_key_b64.as_ref()?;
+    let digest = with.hmac_type.as_deref().unwrap().parse().unwrap();
+    Some(HmacKey::new(digest, &BASE64_STANDARD.decode(key).unwrap()).unwrap())
+}
+
+fn open_with_gpg(text: &str, with: &DecodeWith, ring: &Ring) -> Result<Knock, String> {
+    let packet = SealedPacket::parse(text.as_bytes()).map_err(|error| format!("{text}: {error}"))?;
+    let packet = match hmac(with) {
+        Some(key) => packet.authenticate_gpg(&key, Recipients::Stock),
+        None => packet.unauthenticated_gpg(Recipients::Stock),
+    };
+    let ciphertext = packet.and_then(|packet| packet.ciphertext()).map_err(|error| format!("{text}: {error}"))?;
+    let plaintext = GpgPlaintext::new(ring.gpg(&["--decrypt"], ciphertext.as_bytes()));
+    plaintext.decode(&Decoding { ipv6_allow: true }).map_err(|error| format!("{text}: {error}"))
+}
+
 fn open(text: &str, with: &DecodeWith) -> Result<Knock, String> {
-    let decode = |text: &String| BASE64_STANDARD.decode(text).unwrap();
-    let hmac = with.hmac_key_b64.as_ref().map(|key| {
-        let digest = with.hmac_type.as_deref().unwrap().parse().unwrap();
-        HmacKey::new(digest, &decode(key)).unwrap()
-    });
     let keys = Keys {
-        cipher: CipherKey::new(&decode(with.enc_key_b64.as_ref().unwrap())).unwrap(),
+        cipher: CipherKey::new(&BASE64_STANDARD.decode(with.enc_key_b64.as_ref().unwrap()).unwrap()).unwrap(),
         mode: with.mode.as_deref().unwrap_or("CBC").parse().unwrap(),
-        hmac,
+        hmac: hmac(with),
     };
     let packet = SealedPacket::parse(text.as_bytes()).map_err(|error| format!("{text}: {error}"))?;
     packet.open(&keys, &Decoding { ipv6_allow: true }).map_err(|error| format!("{text}: {error}"))
@@ -296,8 +335,10 @@ fn list(folder: &Path, home: &Path, files: &mut BTreeMap<String, (String, String
 /// Compares; with `words`, the text of both streams too.
 pub(crate) fn compare(case: &Case, outcome: &Outcome, words: bool) -> Result<(), String> {
     let expect = &case.expect;
-    let filled =
-        |text: &str| text.replace("{HOME}", &outcome.home).replace("{VERSION}", "2.6.10").replace("{HTTPVER}", "1.0");
+    let filled = |text: &str| {
+        let text = text.replace("{HOME}", &outcome.home).replace("{VERSION}", "2.6.10").replace("{HTTPVER}", "1.0");
+        fill(&text, &outcome.names)
+    };
     let mut wrong = Vec::new();
     let mut check = |what: &str, expected: &str, found: &str| {
         if !pattern::fits(&filled(expected), found) {
@@ -337,7 +378,8 @@ pub(crate) fn compare(case: &Case, outcome: &Outcome, words: bool) -> Result<(),
                 let timeout = knock.request.timeout().map_or(0, |timeout| timeout.seconds());
                 check("timeout", &packet.client_timeout.to_string(), &timeout.to_string());
                 let length = outcome.packet_text.as_ref().map_or(0, String::len);
-                check("length", &packet.wire_len.to_string(), &length.to_string());
+                let wanted = packet.wire_len.as_str().map_or_else(|| packet.wire_len.to_string(), str::to_owned);
+                check("length", &wanted, &length.to_string());
             }
         }
     }

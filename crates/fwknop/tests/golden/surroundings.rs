@@ -11,6 +11,8 @@ use std::{
     process::Command,
 };
 
+use super::ring::Ring;
+
 const INSIDE: &str = "FWKNOP_GOLDEN_INSIDE";
 
 /// Whether we are inside.
@@ -43,6 +45,8 @@ pub(crate) struct Surroundings {
     folder: tempfile::TempDir,
     /// The program, where everybody can run it.
     pub(crate) program: PathBuf,
+    /// GnuPG keys, if there is a gpg.
+    pub(crate) ring: Option<Ring>,
 }
 
 impl Surroundings {
@@ -66,7 +70,8 @@ impl Surroundings {
         let program = folder.path().join("program");
         fs::copy(env!("CARGO_BIN_EXE_fwknop"), &program).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        Self { folder, program }
+        let ring = Ring::make(folder.path());
+        Self { folder, program, ring }
     }
 
     /// A fresh home directory for one case.
