@@ -1,20 +1,36 @@
 //! Finding the address to allow, by asking somebody who sees us from outside.
 //!
-//! By default a helper program fetches an https page (wget, or what `-w` names); with `--resolve-http-only` we fetch a plain http page ourselves.
-//! The helper gets an argument list, never a shell, and a time limit. Whoever answers decides for whom the door opens, so plain http is only
-//! for who asks for it. The two ways are in `helper` and `plain`. Spec: client.md section 9.
+//! By default we ask several https pages ourselves, and STUN servers where all of them fail; with `--resolve-http-only` a plain http page. A
+//! helper program is run only if `-w` or `WGET_CMD` names one, with an argument list, never a shell, and a time limit. Whoever answers decides
+//! for whom the door opens, so plain http is only for who asks for it. Spec: client.md section 9.
+//!
+//! | how | module |
+//! | --- | --- |
+//! | https pages, then STUN | `inquiry`, `https`, `stun` (feature `https`) |
+//! | a helper program | `helper` |
+//! | a plain http page | `plain` |
 //!
 //! ```text
 //! https://www.cipherdyne.org/cgi-bin/myip ─▶ "203.0.113.50\n" ─▶ 203.0.113.50
 //! ```
 
 mod helper;
+#[cfg(feature = "https")]
+mod https;
+#[cfg(feature = "https")]
+mod inquiry;
 mod plain;
+#[cfg(feature = "https")]
+mod stun;
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
+
+#[cfg(feature = "https")]
+pub use inquiry::Inquiry;
 
 use crate::{
     output::Output,
+    plan::{Family, Route},
     settings::{Name, Settings},
 };
 
@@ -27,6 +43,12 @@ pub enum Unresolved {
     /// The helper did not end in time.
     #[error("[-] Could not resolve IP via: '{0}'\n    no answer within {1} seconds")]
     Slow(String, u64),
+    /// Nobody who was asked knows; what each of them said.
+    #[error("[-] Could not resolve IP: nobody who was asked told an address\n    {0}")]
+    Nobody(String),
+    /// The address is of the other family.
+    #[error("[-] Resolved external IP {0} is no {1} address")]
+    Family(IpAddr, Family),
     /// A port that is none.
     #[error("[*] resolve-url port value is invalid, must be in [1-65535]\nError parsing resolve-url")]
     Port,
@@ -48,30 +70,77 @@ pub enum Unresolved {
 /// Asks, and tells what was answered.
 ///
 /// # Errors
-/// If nobody could be asked or the answer is no address.
-pub fn find(settings: &Settings, agent: &str, output: &mut Output<'_>) -> Result<Ipv4Addr, Unresolved> {
+/// If nobody could be asked, or the answer is no address or one of the wrong family.
+pub fn find(settings: &Settings, route: &Route, output: &mut Output<'_>) -> Result<IpAddr, Unresolved> {
+    let agent = route.agent.as_str();
     let url = settings.text(Name::ResolveUrl);
     let url = url.as_deref().map(|url| url.strip_suffix('/').unwrap_or(url));
-    if settings.on(Name::ResolveHttpOnly) {
-        return match url {
-            Some(url) => plain::ask(&Page::read(url)?, agent, output),
+    let page = url.map(Page::read).transpose()?;
+    let found = if settings.on(Name::ResolveHttpOnly) {
+        match page {
+            Some(page) => plain::ask(&page, agent, output),
             // Two doors of one house: the second is tried if the first is shut.
             None => plain::ask(&Page::read(DEFAULT_HOSTS[0])?, agent, output)
                 .or_else(|_| plain::ask(&Page::read(DEFAULT_HOSTS[1])?, agent, output)),
-        };
+        }
+    } else {
+        if let Some(url) = url.filter(|url| !url.starts_with("https")) {
+            output
+                .warn(format_args!("[-] Warning: IP resolution URL '{url}' should begin with 'https://' in -R mode."));
+        }
+        match (settings.text(Name::Helper), page) {
+            (Some(command), _) => {
+                let agent = (!settings.on(Name::HelperAgent)).then_some(agent);
+                helper::ask(&command, agent, url.unwrap_or(DEFAULT_URL), output)
+            }
+            (None, Some(page)) if !page.https => plain::ask(&page, agent, output),
+            (None, _) => by_ourselves(settings, url, route, output),
+        }
+    }?;
+    match route.family {
+        Some(family) if !family.has(found) => Err(Unresolved::Family(found, family)),
+        _ => Ok(found),
     }
-    let url = url.unwrap_or(DEFAULT_URL);
-    Page::read(url)?;
-    if !url.starts_with("https") {
-        output.warn(format_args!("[-] Warning: IP resolution URL '{url}' should begin with 'https://' in -R mode."));
+}
+
+/// Asks without a helper. Unless somebody says otherwise IPv4 is what is asked for, as in the original; at a server that is named by an
+/// IPv6 address we arrive with one.
+#[cfg(feature = "https")]
+fn by_ourselves(
+    settings: &Settings,
+    url: Option<&str>,
+    route: &Route,
+    output: &mut Output<'_>,
+) -> Result<IpAddr, Unresolved> {
+    if settings.on(Name::HelperAgent) {
+        output.info("[-] --use-wget-user-agent changes nothing without -w: no wget is run.");
     }
-    let command = settings.text(Name::Helper).unwrap_or(DEFAULT_HELPER.into());
-    let agent = (!settings.on(Name::HelperAgent)).then_some(agent);
-    helper::ask(&command, agent, url, output)
+    let family = route.family.or_else(|| Family::of_server(&route.server)).unwrap_or(Family::V4);
+    let inquiry = match url {
+        Some(url) => {
+            let pages = &[url][..];
+            return Inquiry { pages, stun: &[], ..Inquiry::default() }.ask(&route.agent, family, output);
+        }
+        None => Inquiry::default(),
+    };
+    inquiry.ask(&route.agent, family, output)
+}
+
+/// A build without https has only the program that the original runs.
+#[cfg(not(feature = "https"))]
+fn by_ourselves(
+    settings: &Settings,
+    url: Option<&str>,
+    route: &Route,
+    output: &mut Output<'_>,
+) -> Result<IpAddr, Unresolved> {
+    let agent = (!settings.on(Name::HelperAgent)).then_some(route.agent.as_str());
+    helper::ask(DEFAULT_HELPER, agent, url.unwrap_or(DEFAULT_URL), output)
 }
 
 const DEFAULT_URL: &str = "https://www.cipherdyne.org/cgi-bin/myip";
 const DEFAULT_HOSTS: [&str; 2] = ["http://www.cipherdyne.org/cgi-bin/myip", "http://www.cipherdyne.com/cgi-bin/myip"];
+#[cfg(not(feature = "https"))]
 const DEFAULT_HELPER: &str = "/usr/bin/wget";
 
 /// A URL, taken apart.
@@ -123,10 +192,13 @@ impl Page {
     }
 }
 
-/// The address that a text begins with; what comes after it does not matter, what comes before does.
-fn address_in(text: &str) -> Option<Ipv4Addr> {
-    let end = text.find(|character: char| !character.is_ascii_digit() && character != '.');
-    text.get(..end.unwrap_or(text.len()))?.parse().ok()
+/// The address that a text begins with; what comes after it does not matter, what comes before does. No address that nobody can come from.
+fn address_in(text: &str) -> Option<IpAddr> {
+    let run = |fits: fn(char) -> bool| text.get(..text.find(|letter| !fits(letter)).unwrap_or(text.len()));
+    let v4 = run(|letter| letter.is_ascii_digit() || letter == '.').and_then(|text| text.parse().ok());
+    let v6 = || run(|letter| letter.is_ascii_hexdigit() || matches!(letter, ':' | '.'))?.parse().ok();
+    let address: IpAddr = v4.map(IpAddr::V4).or_else(|| v6().map(IpAddr::V6))?.to_canonical();
+    (!address.is_unspecified() && !address.is_multicast()).then_some(address)
 }
 
 #[cfg(test)]
@@ -156,7 +228,11 @@ mod tests {
     #[test]
     fn only_an_address_that_comes_first_counts() {
         assert_eq!(address_in("203.0.113.50 is you"), Some([203, 0, 113, 50].into()));
-        for text in ["", "<html>203.0.113.50", " 203.0.113.50", "2001:db8::1", "256.1.1.1", "1.2.3.4.5"] {
+        assert_eq!(address_in("2001:db8::1\n").unwrap().to_string(), "2001:db8::1");
+        assert_eq!(address_in("::ffff:192.0.2.1").unwrap().to_string(), "192.0.2.1");
+        for text in
+            ["", "<html>203.0.113.50", " 203.0.113.50", "256.1.1.1", "1.2.3.4.5", "dead", "0.0.0.0", "::", "ff02::1"]
+        {
             assert_eq!(address_in(text), None, "{text}");
         }
     }

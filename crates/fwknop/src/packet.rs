@@ -71,7 +71,7 @@ pub fn knock(
         Some(Allow::Address(address)) => {
             Some(AllowIp::try_from(address).map_err(|error| Library::field(message::SET, error))?)
         }
-        Some(Allow::Resolve) => Some(AllowIp::Address(address::find(settings, &plan.route.agent, output)?.into())),
+        Some(Allow::Resolve) => Some(AllowIp::Address(address::find(settings, &plan.route, output)?)),
     };
     let request = message::request(settings, &plan.route.server, allow, rng, output)?;
     let environment = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());

@@ -8,7 +8,11 @@
 //! Settings ─▶ Plan { server, allow, route, digests, mode }      or the one line that says what does not fit
 //! ```
 
-use std::{ffi::OsStr, net::Ipv4Addr};
+use std::{
+    ffi::OsStr,
+    fmt,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use spa::{CipherMode, DigestType};
 
@@ -45,6 +49,42 @@ pub enum Unfit {
     Asymmetric,
     #[error("Legacy encryption mode is incompatible with HMAC usage.")]
     LegacyHmac,
+    #[error("[*] Use one of -4 and -6.")]
+    Families,
+    #[error("[*] -6 does not go with udpraw, tcpraw and icmp: their packets are IPv4.")]
+    RawIpv6,
+}
+
+/// A family of addresses. Displays as people call it.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    /// Whether an address is one of the family.
+    #[must_use]
+    pub fn has(self, address: IpAddr) -> bool {
+        address.is_ipv4() == (self == Self::V4)
+    }
+
+    /// The family of a server that is named by its address, in brackets or without.
+    #[must_use]
+    pub fn of_server(server: &str) -> Option<Self> {
+        let address: IpAddr = server.trim_start_matches('[').trim_end_matches(']').parse().ok()?;
+        Some(if address.is_ipv4() { Self::V4 } else { Self::V6 })
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
 }
 
 /// How the packet gets there.
@@ -64,8 +104,8 @@ pub struct Route {
     pub proxy: Option<String>,
     /// How we name ourselves over HTTP.
     pub agent: String,
-    /// Whether only IPv4 addresses of the server will do.
-    pub ipv4_only: bool,
+    /// The only family that will do: of the server's addresses, and of ours where it is found out.
+    pub family: Option<Family>,
     /// Type and code of an ICMP message.
     pub icmp: (u8, u8),
 }
@@ -193,6 +233,10 @@ fn route(settings: &Settings, server: String) -> Result<Route, Unfit> {
     if proxy.is_some() && transport != TransportKind::Http {
         return Err(Unfit::Proxy);
     }
+    let family = family(settings)?;
+    if family == Some(Family::V6) && transport.is_raw() {
+        return Err(Unfit::RawIpv6);
+    }
     let small = |name| settings.number(name).and_then(|number| u8::try_from(number).ok()).unwrap_or(0);
     Ok(Route {
         transport,
@@ -202,9 +246,20 @@ fn route(settings: &Settings, server: String) -> Result<Route, Unfit> {
         spoofed,
         proxy,
         agent: agent(settings),
-        ipv4_only: settings.on(Name::ResolveIpv4),
+        family,
         icmp: (small(Name::IcmpType), small(Name::IcmpCode)),
     })
+}
+
+/// The only family that will do, if somebody says so: the strongest place that does.
+fn family(settings: &Settings) -> Result<Option<Family>, Unfit> {
+    let only = settings.deciding(&[Name::OnlyIpv6, Name::ResolveIpv4]);
+    match only.map(|layer| (layer.says_yes(Name::ResolveIpv4), layer.says_yes(Name::OnlyIpv6))) {
+        Some((true, true)) => Err(Unfit::Families),
+        Some((true, false)) => Ok(Some(Family::V4)),
+        Some((false, true)) => Ok(Some(Family::V6)),
+        Some((false, false)) | None => Ok(None),
+    }
 }
 
 /// How we name ourselves over HTTP.
@@ -254,6 +309,8 @@ mod tests {
             ("-T -Q 203.0.113.99", Unfit::SpoofTransport),
             ("-T -P udpraw -Q host", Unfit::SpoofSource),
             ("-T -H p:1 -P udp", Unfit::Proxy),
+            ("-T -46", Unfit::Families),
+            ("-T -6 -P icmp", Unfit::RawIpv6),
             ("-T -g", Unfit::NoRecipient),
             ("-T -M asymmetric", Unfit::Asymmetric),
             ("-T -M legacy --use-hmac", Unfit::LegacyHmac),
@@ -262,6 +319,21 @@ mod tests {
             assert_eq!(plan(&[], words).unwrap_err(), unfit, "{words}");
         }
         assert!(plan(&[], "-T -P udp -H p:1").is_ok(), "-H comes later");
+    }
+
+    #[test]
+    fn the_strongest_place_says_which_family_will_do() {
+        let v4 = [("SERVER_RESOLVE_IPV4", "Y")];
+        for (rc, words, family) in [
+            (&[][..], "-T", None),
+            (&v4, "-T", Some(Family::V4)),
+            (&v4, "-T -6", Some(Family::V6)),
+            (&[], "-T -4", Some(Family::V4)),
+            (&[], "-T --ipv6", Some(Family::V6)),
+        ] {
+            assert_eq!(plan(rc, words).unwrap().route.family, family, "{rc:?} {words}");
+        }
+        assert_eq!(Family::of_server("[2001:db8::1]"), Some(Family::V6));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use rand_core::Rng;
 
 use crate::{
     output::{Output, reason},
-    plan::Route,
+    plan::{Family, Route},
     settings::TransportKind,
 };
 
@@ -88,17 +88,16 @@ pub fn send(
 }
 
 /// Looks a server up: IPv4 addresses first, since servers that know no IPv6 are the rule.
-fn look_up(server: &str, port: u16, ipv4_only: bool) -> Result<Vec<SocketAddr>, String> {
+fn look_up(server: &str, port: u16, family: Option<Family>) -> Result<Vec<SocketAddr>, String> {
     let bare = server.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(server);
     let found = match bare.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
         Err(_) => (bare, port).to_socket_addrs().map_err(|error| lookup_reason(&error))?.collect(),
     };
-    let (mut v4, mut v6): (Vec<_>, Vec<_>) = found.into_iter().partition(SocketAddr::is_ipv4);
-    if !ipv4_only {
-        v4.append(&mut v6);
-    }
-    if v4.is_empty() { Err("Address family for hostname not supported".into()) } else { Ok(v4) }
+    let mut found: Vec<_> =
+        found.into_iter().filter(|address| family.is_none_or(|family| family.has(address.ip()))).collect();
+    found.sort_by_key(SocketAddr::is_ipv6);
+    if found.is_empty() { Err("Address family for hostname not supported".into()) } else { Ok(found) }
 }
 
 /// What the resolver said, without what Rust says before it.

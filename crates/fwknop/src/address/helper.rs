@@ -5,7 +5,7 @@
 
 use std::{
     io::Read,
-    net::Ipv4Addr,
+    net::IpAddr,
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -24,7 +24,7 @@ pub(super) fn ask(
     agent: Option<&str>,
     url: &str,
     output: &mut Output<'_>,
-) -> Result<Ipv4Addr, Unresolved> {
+) -> Result<IpAddr, Unresolved> {
     let mut words: Vec<&str> = command.split(' ').filter(|word| !word.is_empty()).collect();
     if let Some(agent) = agent {
         words.extend(["-U", agent]);

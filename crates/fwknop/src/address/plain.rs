@@ -8,7 +8,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Ipv4Addr, TcpStream, ToSocketAddrs},
+    net::{IpAddr, TcpStream, ToSocketAddrs},
     time::Duration,
 };
 
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LARGEST: u64 = 64 << 10;
 
 /// Asks.
-pub(super) fn ask(page: &Page, agent: &str, output: &mut Output<'_>) -> Result<Ipv4Addr, Unresolved> {
+pub(super) fn ask(page: &Page, agent: &str, output: &mut Output<'_>) -> Result<IpAddr, Unresolved> {
     if page.https {
         return Err(Unresolved::HttpsOnly);
     }
@@ -63,7 +63,7 @@ fn fetch(page: &Page, request: &str) -> std::io::Result<Vec<u8>> {
 }
 
 /// The address in an answer, or what stands where it should be.
-fn address_of(answer: &str) -> Result<Ipv4Addr, String> {
+fn address_of(answer: &str) -> Result<IpAddr, String> {
     let (head, body) = answer.split_once("\r\n\r\n").ok_or("did not find the end of HTTP header")?;
     let status = head.split(' ').nth(1).unwrap_or_default();
     if !status.starts_with('2') {
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn an_answer_must_say_that_all_is_well() {
-        let you = Ok([203, 0, 113, 77].into());
+        let you = Ok(IpAddr::from([203, 0, 113, 77]));
         for (answer, expected) in [
             ("HTTP/1.1 200 OK\r\nX: y\r\n\r\n203.0.113.77\r\n", you.clone()),
             ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nd\r\n203.0.113.77\n\r\n0\r\n\r\n", you),

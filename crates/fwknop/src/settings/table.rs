@@ -166,10 +166,11 @@ pub const SETTINGS: &[Setting] = &[
         takes("user-agent", "u", "TEXT", "How we name ourselves over HTTP; a server only listens to names that begin with Fwknop/."),
     ]),
     row(ResolveUrl, "RESOLVE_URL", Text, Topic::Address, &[
-        takes("resolve-url", "", "URL", "Ask this address (default https://www.cipherdyne.org/cgi-bin/myip)."),
+        takes("resolve-url", "", "URL", "Ask this page and no other (default https://www.cipherdyne.org/cgi-bin/myip, then others, then STUN)."),
     ]),
     row(ResolveIpv4, "SERVER_RESOLVE_IPV4", YesNo, Topic::Send, &[
         flag("server-resolve-ipv4", "", "Use only IPv4 addresses of the server."),
+        flag("ipv4", "4", "The same; and with -R, find out our IPv4 address."),
     ]),
     row(NatLocal, "NAT_LOCAL", YesNo, Topic::Nat, &[
         flag("nat-local", "", "Have the port forwarded to the server itself."),
@@ -192,7 +193,7 @@ pub const SETTINGS: &[Setting] = &[
         flag("resolve-http-only", "", "Find it out over plain HTTP. Whoever is on the way can choose the answer."),
     ]).implying(&[Resolve]),
     row(Helper, "WGET_CMD", Text, Topic::Address, &[
-        takes("wget-cmd", "w", "COMMAND", "The program to find it out with, instead of wget."),
+        takes("wget-cmd", "w", "COMMAND", "Find it out with this program, wget or one like it, instead of asking ourselves."),
     ]),
     row(NoSaveArgs, "NO_SAVE_ARGS", YesNo, Topic::Files, &[
         flag("no-save-args", "", "Do not remember this command line in ~/.fwknop.run."),
@@ -203,6 +204,9 @@ pub const SETTINGS: &[Setting] = &[
     ]),
     option(Proxy, Text, Topic::Send, &[
         takes("http-proxy", "H", "HOST[:PORT]", "Send through this HTTP proxy."),
+    ]),
+    option(OnlyIpv6, YesNo, Topic::Send, &[
+        flag("ipv6", "6", "Use only IPv6 addresses of the server; and with -R, find out our IPv6 address."),
     ]),
     option(IcmpType, Small { what: "icmp type", lowest: 0, highest: 40 }, Topic::Send, &[
         takes("icmp-type", "", "NUMBER", "ICMP type for -P icmp, 0 (default) to 40."),

@@ -33,7 +33,7 @@ pub(super) fn send(route: &Route, test: bool, packet: &str, output: &mut Output<
         return Ok(0);
     }
     let (host, port) = proxy.unwrap_or_else(|| (route.server.clone(), route.port));
-    let addresses = look_up(&host, port, route.ipv4_only).map_err(Trouble::Lookup)?;
+    let addresses = look_up(&host, port, route.family).map_err(Trouble::Lookup)?;
     let mut stream = socket::connect(addresses, route.source_port)
         .map_err(Trouble::socket("tcp_or_udp", "Could not create socket"))?;
     stream.write_all(request.as_bytes()).map_err(Trouble::socket("tcp_or_udp", "write error"))?;

@@ -13,7 +13,11 @@ use rand_core::Rng;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{Trouble, look_up};
-use crate::{message::random_port, plan::Route, settings::TransportKind};
+use crate::{
+    message::random_port,
+    plan::{Family, Route},
+    settings::TransportKind,
+};
 
 /// IPPROTO_RAW: the header is ours.
 const RAW: i32 = 255;
@@ -42,7 +46,7 @@ fn first_ipv4(route: &Route) -> Result<std::net::SocketAddrV4, Trouble> {
     if route.server.is_empty() {
         return Err(trouble("Name or service not known".into()));
     }
-    let found = look_up(&route.server, route.port, true).map_err(trouble)?;
+    let found = look_up(&route.server, route.port, Some(Family::V4)).map_err(trouble)?;
     let first = found.into_iter().find_map(|address| match address {
         SocketAddr::V4(v4) => Some(v4),
         SocketAddr::V6(_) => None,

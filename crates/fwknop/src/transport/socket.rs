@@ -18,24 +18,25 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 const WAY: &str = "tcp_or_udp";
 
-/// Sends one datagram to the first address.
+/// Sends one datagram to the first address that there is a way to.
 pub(super) fn udp(route: &Route, packet: &[u8]) -> Result<usize, Trouble> {
-    let addresses = look_up(&route.server, route.port, route.ipv4_only).map_err(Trouble::Lookup)?;
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    let addresses = look_up(&route.server, route.port, route.family).map_err(Trouble::Lookup)?;
+    let mut last = Trouble::socket(WAY, "Could not create socket")(io::ErrorKind::NotFound.into());
     for address in addresses {
         match open(address, Type::DGRAM, Protocol::UDP, route.source_port) {
-            Ok(socket) => {
-                return socket.send_to(packet, &address.into()).map_err(Trouble::socket(WAY, "write error"));
-            }
-            Err(error) => last = error,
+            Ok(socket) => match socket.send_to(packet, &address.into()) {
+                Ok(sent) => return Ok(sent),
+                Err(error) => last = Trouble::socket(WAY, "write error")(error),
+            },
+            Err(error) => last = Trouble::socket(WAY, "Could not create socket")(error),
         }
     }
-    Err(Trouble::socket(WAY, "Could not create socket")(last))
+    Err(last)
 }
 
 /// Connects to the first address that lets us, sends, and ends.
 pub(super) fn tcp(route: &Route, packet: &[u8]) -> Result<usize, Trouble> {
-    let addresses = look_up(&route.server, route.port, route.ipv4_only).map_err(Trouble::Lookup)?;
+    let addresses = look_up(&route.server, route.port, route.family).map_err(Trouble::Lookup)?;
     let mut stream = connect(addresses, route.source_port).map_err(Trouble::socket(WAY, "Could not create socket"))?;
     stream.write_all(packet).map_err(Trouble::socket(WAY, "write error"))?;
     Ok(packet.len())
@@ -88,7 +89,7 @@ mod tests {
             spoofed: None,
             proxy: None,
             agent: String::new(),
-            ipv4_only: false,
+            family: None,
             icmp: (0, 0),
         }
     }
