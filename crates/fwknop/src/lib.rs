@@ -16,7 +16,7 @@
 //! | whom to let in, and where the keys come from | [`address`], [`keys`], [`keyfile`], [`passphrase`] |
 //! | what is asked | [`message`], [`user`] |
 //! | showing and sending | [`dump`], [`packet`], [`transport`] |
-//! | runs that send nothing | [`keygen`], [`last`], [`manual`] |
+//! | runs that send nothing | [`keygen`], [`last`], [`manual`], `phone` |
 #![forbid(unsafe_code)]
 
 pub mod address;
@@ -33,6 +33,7 @@ pub mod message;
 pub mod output;
 pub mod packet;
 pub mod passphrase;
+mod phone;
 pub mod plan;
 pub mod rc;
 pub mod settings;
@@ -108,6 +109,16 @@ fn session(words: &[OsString], is_repetition: bool, output: &mut Output<'_>) -> 
     let home = std::env::var_os("HOME");
     let home = home.as_deref();
     let posixly_correct = std::env::var_os("POSIXLY_CORRECT").is_some();
+    if let Some(wish) = phone::Wish::read(words) {
+        let line = CommandLine::parse(wish.options.iter().cloned(), posixly_correct);
+        if let Some(misuse) = line.misuse.first() {
+            return Err(format!("fwknop: {misuse}").into());
+        }
+        refuse_without_rc(&line)?;
+        let (settings, _) = settings(&line, home, output)?;
+        phone::show(&wish, &settings, output)?;
+        return Ok(End::Done);
+    }
     let line = CommandLine::parse(words.iter().skip(1).cloned(), posixly_correct);
     for misuse in &line.misuse {
         output.warn(format_args!("fwknop: {misuse}"));
