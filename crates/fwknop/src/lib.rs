@@ -16,7 +16,8 @@
 //! | whom to let in, and where the keys come from | [`address`], [`keys`], [`keyfile`], [`passphrase`] |
 //! | what is asked | [`message`], [`user`] |
 //! | encrypting, showing and sending | [`packet`], [`gpg`], [`dump`], [`transport`] |
-//! | runs that send nothing | [`keygen`], [`last`], [`manual`] |
+//! | runs that send nothing | [`keygen`], [`last`], [`manual`], `phone` |
+//! | runs that also go in | `visit` |
 #![forbid(unsafe_code)]
 
 pub mod address;
@@ -34,16 +35,18 @@ pub mod message;
 pub mod output;
 pub mod packet;
 pub mod passphrase;
+mod phone;
 pub mod plan;
 pub mod rc;
 pub mod settings;
 pub mod transport;
 pub mod user;
+mod visit;
 
 use std::{
     error::Error,
     ffi::{OsStr, OsString},
-    io::{self, BufWriter},
+    io::{self, BufWriter, Write},
     path::Path,
     process::ExitCode,
 };
@@ -57,21 +60,35 @@ use crate::{
     plan::Plan,
     rc::{RcError, RcFile},
     settings::{Name, Settings},
+    visit::Visit,
 };
 
 /// Runs the client with the words of its command line, the program's name first.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let mut out = BufWriter::new(io::stdout());
+    let words: Vec<OsString> = words.into_iter().collect();
+    let ended = match Visit::read(&words) {
+        // Standard output may belong to the visitor.
+        Some(Ok(visit)) => return visit.pay(|knock| sessions(knock, &mut io::stderr())),
+        Some(Err(misuse)) => {
+            Output::new(&mut io::sink(), &mut io::stderr()).warn(misuse);
+            Err(Told)
+        }
+        None => sessions(words, &mut BufWriter::new(io::stdout())),
+    };
+    if ended.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// One command line, or the remembered one that it asks for.
+fn sessions(mut words: Vec<OsString>, out: &mut dyn Write) -> Result<(), Told> {
     let mut err = io::stderr();
-    let mut output = Output::new(&mut out, &mut err);
-    let mut words: Vec<OsString> = words.into_iter().collect();
+    let mut output = Output::new(out, &mut err);
     let mut is_repetition = false;
-    loop {
+    let ended = loop {
         match session(&words, is_repetition, &mut output) {
-            Ok(End::Done) => break ExitCode::SUCCESS,
+            Ok(End::Done) => break Ok(()),
             Ok(End::Again(_)) if is_repetition => {
                 output.warn("[*] The remembered command line asks for the remembered command line.");
-                break ExitCode::FAILURE;
+                break Err(Told);
             }
             Ok(End::Again(remembered)) => (words, is_repetition) = (remembered, true),
             Err(failure) => {
@@ -79,11 +96,12 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
                 if !told.is_empty() {
                     output.warn(told);
                 }
-                break ExitCode::FAILURE;
+                break Err(Told);
             }
         }
-    }
-    // The buffer empties when it is dropped.
+    };
+    output.flush();
+    ended
 }
 
 /// How a session ends well.
@@ -109,6 +127,16 @@ fn session(words: &[OsString], is_repetition: bool, output: &mut Output<'_>) -> 
     let home = std::env::var_os("HOME");
     let home = home.as_deref();
     let posixly_correct = std::env::var_os("POSIXLY_CORRECT").is_some();
+    if let Some(wish) = phone::Wish::read(words) {
+        let line = CommandLine::parse(wish.options.iter().cloned(), posixly_correct);
+        if let Some(misuse) = line.misuse.first() {
+            return Err(format!("fwknop: {misuse}").into());
+        }
+        refuse_without_rc(&line)?;
+        let (settings, _) = settings(&line, home, output)?;
+        phone::show(&wish, &settings, output)?;
+        return Ok(End::Done);
+    }
     let line = CommandLine::parse(words.iter().skip(1).cloned(), posixly_correct);
     for misuse in &line.misuse {
         output.warn(format_args!("fwknop: {misuse}"));

@@ -8,10 +8,11 @@
 //! Enter encryption key: ·······⏎      Backspace and Ctrl-H take one back, Ctrl-U all, Ctrl-C everything
 //! ```
 
-use std::{
-    fs::{File, OpenOptions},
-    io::{self, Read, Write},
-};
+#[cfg_attr(unix, path = "passphrase/unix.rs")]
+#[cfg_attr(not(unix), path = "passphrase/other.rs")]
+mod system;
+
+use std::io::{self, Read};
 
 use crate::{output::reason, settings::SecretBytes};
 
@@ -55,7 +56,7 @@ impl Keyboard {
 impl Passphrase for Keyboard {
     fn ask(&mut self, prompt: &str) -> Result<SecretBytes, PassphraseError> {
         let Some(descriptor) = self.descriptor else {
-            return ask_terminal(prompt).map_err(PassphraseError::Terminal);
+            return system::ask_terminal(prompt).map_err(PassphraseError::Terminal);
         };
         let source = match &mut self.opened {
             Some(opened) => opened,
@@ -66,48 +67,7 @@ impl Passphrase for Keyboard {
 }
 
 fn open(descriptor: u32) -> io::Result<Box<dyn Read>> {
-    if descriptor == 0 {
-        return Ok(Box::new(io::stdin()));
-    }
-    match File::open(format!("/dev/fd/{descriptor}")) {
-        Ok(file) => Ok(Box::new(file)),
-        // The name is missing because the descriptor is.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(rustix::io::Errno::BADF.into()),
-        Err(error) => Err(error),
-    }
-}
-
-fn ask_terminal(prompt: &str) -> io::Result<SecretBytes> {
-    let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
-    let quiet = Quiet::new(terminal.try_clone()?)?;
-    terminal.write_all(prompt.as_bytes())?;
-    let key = read_line(&mut terminal, true);
-    terminal.write_all(b"\n")?;
-    drop(quiet);
-    key
-}
-
-/// While it lives the terminal shows nothing, edits nothing and sends no signals.
-struct Quiet {
-    terminal: File,
-    before: rustix::termios::Termios,
-}
-
-impl Quiet {
-    fn new(terminal: File) -> io::Result<Self> {
-        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-        let before = tcgetattr(&terminal)?;
-        let mut during = before.clone();
-        during.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
-        tcsetattr(&terminal, OptionalActions::Flush, &during)?;
-        Ok(Self { terminal, before })
-    }
-}
-
-impl Drop for Quiet {
-    fn drop(&mut self) {
-        let _gone = rustix::termios::tcsetattr(&self.terminal, rustix::termios::OptionalActions::Drain, &self.before);
-    }
+    if descriptor == 0 { Ok(Box::new(io::stdin())) } else { system::open(descriptor) }
 }
 
 /// More than any key may have, so that one that is too long is seen to be.

@@ -88,7 +88,7 @@ pub fn send(
 }
 
 /// Looks a server up: IPv4 addresses first, since servers that know no IPv6 are the rule.
-fn look_up(server: &str, port: u16, family: Option<Family>) -> Result<Vec<SocketAddr>, String> {
+pub(crate) fn look_up(server: &str, port: u16, family: Option<Family>) -> Result<Vec<SocketAddr>, String> {
     let bare = server.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(server);
     let found = match bare.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],

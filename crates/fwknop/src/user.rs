@@ -32,9 +32,17 @@ pub fn name(
 
 /// The name of the account we act for.
 #[must_use]
+#[cfg(unix)]
 pub fn account() -> Option<String> {
     let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok()??;
     Some(user.name).filter(|name| !name.is_empty())
+}
+
+/// The name of the account we act for, as the system tells its programs.
+#[must_use]
+#[cfg(not(unix))]
+pub fn account() -> Option<String> {
+    std::env::var("USERNAME").ok().filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]

@@ -46,6 +46,18 @@ fwknop \\- ask a firewall to let us in, with a single packet
 .br
 .B fwknop
 \\fB\\-\\-key\\-gen\\fR [\\fB\\-\\-save\\-rc\\-stanza\\fR \\fB\\-n\\fR \\fIstanza\\fR]
+.br
+.B fwknop wait
+\\fIhost\\fR \\fIport\\fR [\\fB\\-\\-wait\\fR \\fIseconds\\fR] [\\fIoptions\\fR]
+.br
+.B fwknop connect
+\\fIhost\\fR \\fIport\\fR [\\fB\\-\\-wait\\fR \\fIseconds\\fR] [\\fIoptions\\fR]
+.br
+.B fwknop qr
+[\\fB\\-\\-force\\fR] \\fB\\-n\\fR \\fIstanza\\fR
+.br
+.B fwknop manual
+| \\fBfwknop completions bash\\fR|\\fBzsh\\fR|\\fBfish\\fR
 .SH DESCRIPTION
 Seals one request into one packet and sends it to a server that runs
 .BR fwknopd (8).
@@ -56,6 +68,22 @@ Names may be abbreviated, short options combined. A word in parentheses is the v
 ";
 
 const AFTER: &str = "\
+.SH SUBCOMMANDS
+They count only as the very first word. The rc file needs nothing new for them.
+.TP
+\\fBwait\\fR \\fIhost\\fR \\fIport\\fR [\\fB\\-\\-wait\\fR \\fIseconds\\fR] [\\fIoptions\\fR]
+If a connection to this TCP port stands at once, sends nothing and ends with status 0. Else knocks with the options, and tries to connect until it
+can (status 0) or the seconds after the knock are over (10, unless said otherwise; status 1).
+.TP
+\\fBconnect\\fR \\fIhost\\fR \\fIport\\fR [\\fB\\-\\-wait\\fR \\fIseconds\\fR] [\\fIoptions\\fR]
+The same, and then carries standard input over the connection and what comes back to standard output. Everything else is said on standard error.
+.TP
+\\fBqr\\fR [\\fB\\-\\-force\\fR] \\fB\\-n\\fR \\fIstanza\\fR
+Shows the keys of the stanza as a QR code that the Android app reads. Whoever sees it has the keys: it is shown on a terminal only, unless
+\\fB\\-\\-force\\fR is given.
+.TP
+\\fBmanual\\fR, \\fBcompletions\\fR \\fIshell\\fR
+Print this page, and completions for bash, zsh or fish.
 .SH FILES
 .TP
 .I ~/.fwknoprc
@@ -85,6 +113,23 @@ Knock, and log in:
 .nf
     fwknop \\-n home \\-R && ssh home.example.net
 .fi
+.PP
+Let ssh knock by itself, and only if the port is not open: one of these in
+.IR ~/.ssh/config .
+The first leaves the connection to ssh (write it below HostName, if there is one); the second serves where \\fBMatch exec\\fR cannot:
+.PP
+.nf
+    Match originalhost home.example.net exec \\(dqfwknop wait %h 22 \\-n home\\(dq
+
+    Host home.example.net
+        ProxyCommand fwknop connect %h %p \\-n home
+.fi
+.PP
+Do anything else once the port is open:
+.PP
+.nf
+    fwknop wait home.example.net 443 \\-n home && curl https://home.example.net/
+.fi
 .SH SEE ALSO
 .BR fwknopd (8)
 ";
@@ -103,6 +148,9 @@ mod tests {
             });
             let is_named = row.spellings.is_empty() || row.variable.is_none_or(|variable| page.contains(variable));
             assert!(is_named, "{:?}", row.variable);
+        }
+        for subcommand in ["wait", "connect", "qr", "manual", "completions"] {
+            assert!(page.contains(&format!("\\fB{subcommand}\\fR")), "{subcommand}");
         }
         assert!(page.lines().all(|line| !line.starts_with('\'')));
     }
