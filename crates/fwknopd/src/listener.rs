@@ -8,6 +8,8 @@
 //! Begin ─▶ policy, digests ─▶ confined ─▶ "ready" ─▶ Go ─▶ "hearing" ─▶ Arrival ─▶ Order … ─▶ end
 //! ```
 
+mod breath;
+
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
@@ -22,6 +24,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use spa::UnixTime;
 use thiserror::Error;
 
+use self::breath::Breath;
 use crate::args::Args;
 use crate::arrival::{Arrival, Transport};
 use crate::brief::{Brief, BriefError};
@@ -43,10 +46,6 @@ use crate::sandbox::{self, Confinement};
 
 /// Packets taken from one socket before the others, and the warden, get their turn.
 const TURN: usize = 256;
-
-/// How long a flood of strangers is left to itself before we look again; a good packet waits that long at most, and only
-/// while there is a flood.
-const BREATH: Duration = Duration::from_millis(10);
 
 /// Why a listener ended before its time.
 #[derive(Debug, Error)]
@@ -132,7 +131,7 @@ fn listen(words: &[OsString]) -> Result<(), ListenerError> {
         habits,
         busy: false,
         down: false,
-        strangers_only: false,
+        breath: Breath::default(),
     };
     listener.hear_until_dismissed(stdin.as_fd())
 }
@@ -164,8 +163,8 @@ struct Listener {
     busy: bool,
     /// An interface is down; is it still there?
     down: bool,
-    /// What was heard last was nothing but strangers whose lines are left out.
-    strangers_only: bool,
+    /// How long to let strangers gather.
+    breath: Breath,
 }
 
 /// What the settings say of how we listen.
@@ -219,9 +218,8 @@ impl Listener {
 
     /// Takes what can be read now, a turn's worth from each capture.
     fn hear(&mut self) -> io::Result<()> {
-        let Self { engine, captures, throttle, notes, habits, busy, down, strangers_only } = self;
-        *strangers_only = true;
-        let mut decide = Decide { engine, throttle, habits: *habits, notes, strangers_only };
+        let Self { engine, captures, throttle, notes, habits, busy, down, breath } = self;
+        let mut decide = Decide { engine, throttle, habits: *habits, notes, heard: 0, strangers_only: true };
         *busy = false;
         for capture in captures.iter_mut() {
             let mut turn = TURN;
@@ -243,15 +241,15 @@ impl Listener {
                 decide.tell(source, format_args!("tcp_server: Got TCP connection from {source}."))?;
             }
         }
+        *breath = breath.after(decide.heard, decide.strangers_only);
         Ok(())
     }
 
     /// Waits for packets, for the end of the minute in which lines were left out, or for the warden's end (`true`).
     fn wait(&self, warden: BorrowedFd<'_>) -> Result<bool, ListenerError> {
         let mut waited = vec![PollFd::new(&warden, PollFlags::IN)];
-        if self.strangers_only && !self.busy {
-            // A flood wakes us a hundred times a second and no more often; what comes meanwhile waits in the socket.
-            poll(&mut waited, Timespec::try_from(BREATH).ok().as_ref()).or_else(interrupted)?;
+        if let Some(breath) = self.breath.next().filter(|_| !self.busy) {
+            poll(&mut waited, Timespec::try_from(breath).ok().as_ref()).or_else(interrupted)?;
         }
         let sockets: Vec<BorrowedFd<'_>> = self.captures.iter().filter_map(|capture| capture.as_fd()).collect();
         let connections: Vec<BorrowedFd<'_>> = self.captures.iter().flat_map(|capture| capture.connections()).collect();
@@ -288,8 +286,10 @@ struct Decide<'l> {
     throttle: &'l mut Throttle,
     habits: Habits,
     notes: &'l mut Vec<Note>,
-    /// Nobody was heard but strangers whose lines are left out.
-    strangers_only: &'l mut bool,
+    /// Packets decided about.
+    heard: u64,
+    /// All of them were strangers' whose log lines are left out.
+    strangers_only: bool,
 }
 
 impl Decide<'_> {
@@ -297,6 +297,7 @@ impl Decide<'_> {
         if arrival.transport == Transport::Tcp && arrival.payload.is_empty() {
             return Ok(()); // a handshake or an acknowledgement
         }
+        self.heard += 1;
         let now = Moment::now();
         if self.throttle.is_spent(arrival.source)
             && let Some(lines) = self.engine.finds_strange(arrival, &now)
@@ -304,7 +305,7 @@ impl Decide<'_> {
             self.throttle.leave_out(arrival.source, lines);
             return Ok(());
         }
-        *self.strangers_only = false;
+        self.strangers_only = false;
         self.notes.clear();
         if self.habits.udp_server && arrival.transport == Transport::Udp {
             let (bytes, source) = (arrival.payload.len(), arrival.source);
