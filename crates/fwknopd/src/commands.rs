@@ -117,6 +117,11 @@ fn list(config: &Config, what: Listing) -> Result<ExitCode, Box<dyn std::error::
 
 fn flush(config: &Config) -> Result<ExitCode, Box<dyn std::error::Error>> {
     println!("Deleting any existing firewall rules...");
+    if let Some(pid) = pidfile::running(&config.pid_file)? {
+        eprintln!(
+            "a running fwknopd (pid={pid}) puts back the doors that are open; to close them, stop it first: fwknopd -K"
+        );
+    }
     choose(&config.firewall())?.firewall.flush()?;
     Ok(ExitCode::SUCCESS)
 }
