@@ -58,8 +58,6 @@ enum ListenerError {
     Hearing(#[from] HearingError),
     #[error(transparent)]
     Sandbox(#[from] sandbox::SandboxError),
-    #[error("nothing can be heard any more")]
-    InterfaceGone,
     #[error("cannot talk to the warden")]
     Warden(#[from] io::Error),
 }
@@ -99,32 +97,23 @@ fn listen(words: &[OsString]) -> Result<(), ListenerError> {
     report::log(io::stdout(), Level::Info, format_args!("listener: {achieved}"))?;
     Report::Ready(brief.generation.clone()).send(io::stdout())?;
 
-    let sockets = match Handover::receive(&stdin)? {
-        Some(Handover::Go(sockets)) => sockets,
+    let (sockets, links) = match Handover::receive(&stdin)? {
+        Some(Handover::Go { sockets, links }) => (sockets, links),
         Some(_) => return Err(ListenerError::NotStartedByUs),
         None => return Ok(()), // not wanted after all
     };
     read_digests(&mut used, &brief, &terms)?; // what our predecessor has added meanwhile
-    let captures = prepared.attach(sockets)?;
+    let captures = prepared.attach(sockets, &links)?;
     let habits = Habits {
         verbose: brief.config.verbose > 0,
         limit: args.packet_limit.into(),
         udp_server: hearing.is_udp_server(),
-        exit_without_interface: brief.config.capture.exit_at_interface_down,
     };
     let stanzas = brief.stanzas.into_iter().zip(keys).filter_map(|(stanza, keys)| KeyedStanza::new(stanza, keys));
     let requests = Requests::of(brief.config.http.as_ref());
     let engine = Engine::new(stanzas.collect(), used, terms).taking(requests);
     Report::Hearing.send(io::stdout())?;
-    let listener = Listener {
-        engine,
-        captures,
-        throttle: Throttle::default(),
-        notes: Vec::new(),
-        habits,
-        busy: false,
-        down: false,
-    };
+    let listener = Listener { engine, captures, throttle: Throttle::default(), notes: Vec::new(), habits, busy: false };
     listener.hear_until_dismissed(stdin.as_fd())
 }
 
@@ -153,8 +142,6 @@ struct Listener {
     habits: Habits,
     /// Some capture may have more for us at once.
     busy: bool,
-    /// An interface is down; is it still there?
-    down: bool,
 }
 
 /// What the settings say of how we listen.
@@ -166,13 +153,20 @@ struct Habits {
     udp_server: bool,
     /// `-C`; 0 is no limit.
     limit: u64,
-    /// `EXIT_AT_INTF_DOWN`: an interface that has gone is the end.
-    exit_without_interface: bool,
 }
 
 impl Listener {
     fn hear_until_dismissed(mut self, warden: BorrowedFd<'_>) -> Result<(), ListenerError> {
-        while !self.wait(warden)? {
+        loop {
+            if self.wait(warden)? {
+                match Handover::receive(warden)? {
+                    Some(Handover::Links(links)) => {
+                        self.captures.iter_mut().try_for_each(|capture| capture.follow(&links))?;
+                    }
+                    Some(_) => return Err(ListenerError::NotStartedByUs),
+                    None => return Ok(()),
+                }
+            }
             self.hear()?;
             let heard: u64 = self.captures.iter().map(|capture| capture.heard()).sum();
             if self.habits.limit > 0 && heard >= self.habits.limit {
@@ -186,26 +180,12 @@ impl Listener {
             if let Some(tally) = self.throttle.turn(Moment::now().since_boot) {
                 tell_what_was_left_out(&tally)?;
             }
-            if self.down && self.captures.iter().any(|capture| capture.as_fd().is_some() && capture.ended()) {
-                let gone = "the interface is gone";
-                if self.habits.exit_without_interface {
-                    report::log(
-                        io::stdout(),
-                        Level::Error,
-                        format_args!("[*] Fatal error from pcap_dispatch: {gone}"),
-                    )?;
-                    return Err(ListenerError::InterfaceGone);
-                }
-                report::log(io::stdout(), Level::Error, format_args!("[*] Error from pcap_dispatch: {gone}"))?;
-                self.down = false; // said once; one of the same name is another interface, and needs a reload
-            }
         }
-        Ok(())
     }
 
     /// Takes what can be read now, a turn's worth from each capture.
     fn hear(&mut self) -> io::Result<()> {
-        let Self { engine, captures, throttle, notes, habits, busy, down } = self;
+        let Self { engine, captures, throttle, notes, habits, busy } = self;
         let mut decide = Decide { engine, throttle, habits: *habits, notes };
         *busy = false;
         for capture in captures.iter_mut() {
@@ -218,7 +198,6 @@ impl Listener {
                     Err(error) => {
                         let text = format_args!("[*] Error from pcap_dispatch: {}: {error}", capture.describe());
                         report::log(io::stdout(), Level::Error, text)?;
-                        *down = true;
                         break;
                     }
                 }
@@ -231,7 +210,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Waits for packets, for the end of the minute in which lines were left out, or for the warden's end (`true`).
+    /// Waits for packets, for the end of the minute in which lines were left out, or for the warden (`true`).
     fn wait(&self, warden: BorrowedFd<'_>) -> io::Result<bool> {
         let mut waited = vec![PollFd::new(&warden, PollFlags::IN)];
         let sockets: Vec<BorrowedFd<'_>> = self.captures.iter().filter_map(|capture| capture.as_fd()).collect();
@@ -239,10 +218,9 @@ impl Listener {
         waited.extend(sockets.iter().chain(&connections).map(|socket| PollFd::new(socket, PollFlags::IN)));
         let file_goes_on = self.captures.iter().any(|capture| capture.as_fd().is_none() && !capture.ended());
         let at_once = (self.busy || file_goes_on).then_some(Duration::ZERO);
-        let look_again = self.down.then_some(Duration::from_secs(1));
         let owed = self.throttle.owes_at().map(|at| at.saturating_sub(Moment::now().since_boot));
         let patience = self.captures.iter().filter_map(|capture| capture.patience()).min();
-        let timeout = [at_once, look_again, owed, patience].into_iter().flatten().min();
+        let timeout = [at_once, owed, patience].into_iter().flatten().min();
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match poll(&mut waited, timeout.as_ref()) {
             Ok(_) => Ok(waited.first().is_some_and(|warden| !warden.revents().is_empty())),
