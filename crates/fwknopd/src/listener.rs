@@ -162,6 +162,7 @@ impl Listener {
                 match Handover::receive(warden)? {
                     Some(Handover::Links(links)) => {
                         self.captures.iter_mut().try_for_each(|capture| capture.follow(&links))?;
+                        Report::Hearing.send(io::stdout())?;
                     }
                     Some(_) => return Err(ListenerError::NotStartedByUs),
                     None => return Ok(()),

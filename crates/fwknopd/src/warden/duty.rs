@@ -107,8 +107,8 @@ impl Duty {
         match report {
             Report::Log(line) => journal.line(&line),
             Report::Order(order) => self.carry_out(&order, journal),
+            Report::Hearing => self.listening.say_what_appeared(journal),
             Report::Ready(_)
-            | Report::Hearing
             | Report::Limit(_)
             | Report::End
             | Report::Policy { .. }

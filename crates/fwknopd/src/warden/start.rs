@@ -106,6 +106,8 @@ pub(super) struct Listening {
     sockets: Vec<OwnedFd>,
     /// Where interfaces are named: which of them are there.
     watch: Option<Watch>,
+    /// Interfaces that have come, and that the listener does not hear yet.
+    appeared: Vec<String>,
 }
 
 impl Listening {
@@ -181,10 +183,15 @@ impl Listening {
         if let Err(error) = self.child.hand(&Handover::Links(links)) {
             journal.write(Level::Error, crate::chain(&error)); // it has gone, which is found at once
         }
-        for link in &change.new {
-            journal.write(Level::Warning, format_args!("Sniffing interface: {} (it is there now)", link.name));
-        }
+        self.appeared.extend(change.new.into_iter().map(|link| link.name));
         true
+    }
+
+    /// Says which interfaces have come: after that line no packet is missed on them.
+    pub(super) fn say_what_appeared(&mut self, journal: &mut Journal) {
+        for name in self.appeared.drain(..) {
+            journal.write(Level::Warning, format_args!("Sniffing interface: {name} (it is there now)"));
+        }
     }
 
     /// What has changed; a socket for one interface is bound to the new one.
@@ -305,7 +312,7 @@ impl Start {
         }
         let hearing = Hearing::of(&brief.config);
         let Brief { config, stanzas, .. } = brief;
-        Ok(Listening { child, config, stanzas, hearing, sockets: Vec::new(), watch: None })
+        Ok(Listening { child, config, stanzas, hearing, sockets: Vec::new(), watch: None, appeared: Vec::new() })
     }
 
     fn ready_firewall(
