@@ -79,7 +79,7 @@ pub fn serve(words: &[OsString], args: &Args, daemon: bool) -> ExitCode {
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]); // nobody may be there to be told
     match warden.watch() {
         Ok(End::Asked) => ExitCode::SUCCESS,
-        Ok(End::ListenerGone | End::RunnerGone) => ExitCode::FAILURE,
+        Ok(End::ListenerGone | End::InterfaceGone | End::RunnerGone) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("fwknopd: {error}");
             ExitCode::FAILURE

@@ -31,6 +31,7 @@ pub mod bpf;
 #[cfg(feature = "pcap")]
 pub mod file;
 pub mod filter;
+pub mod interfaces;
 pub mod link;
 #[cfg(test)]
 pub(crate) mod namespace;
@@ -49,12 +50,19 @@ pub trait Capture {
     ///
     /// # Errors
     /// What the kernel says. `ENETDOWN` means that the interface was set down; it is reported once, and packets come again by
-    /// themselves when it is up, so whether that is the end is the caller's choice (`EXIT_AT_INTF_DOWN`). Who goes on should
-    /// ask [`ended`](Capture::ended) now and then: the kernel does not wake anybody when an interface that is down is removed.
+    /// themselves when it is up. Whether it was removed is for [`interfaces`] to say.
     fn next(&mut self) -> io::Result<Option<Arrival<'_>>>;
 
     /// What to wait for before asking again; `None` for a file, which never has to wait.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// From now on these interfaces are meant, by their numbers.
+    ///
+    /// # Errors
+    /// If the kernel does not take the filter.
+    fn follow(&mut self, _links: &[u32]) -> io::Result<()> {
+        Ok(())
+    }
 
     /// Connections that are open: to be waited for, too.
     fn connections(&self) -> Vec<BorrowedFd<'_>> {
@@ -71,7 +79,7 @@ pub trait Capture {
         Vec::new()
     }
 
-    /// Whether nothing will come any more: the end of a capture file, or the interface has been removed.
+    /// Whether nothing will come any more: the end of a capture file.
     fn ended(&self) -> bool {
         false
     }

@@ -15,6 +15,7 @@ use crate::capture::Capture;
 #[cfg(feature = "pcap")]
 use crate::capture::file::{FileCapture, FileError};
 use crate::capture::filter::{Filter, FilterError, Wanted};
+use crate::capture::interfaces::{Interfaces, Watch};
 use crate::capture::packet::{self, OpenError, PacketSocket};
 use crate::capture::tcp::{self, TcpServer};
 use crate::capture::udp::{self, BindError, UdpSocket};
@@ -41,7 +42,9 @@ enum Way {
     /// Every packet on an interface that passes the filter; nothing has to be open.
     Passive {
         /// `PCAP_INTF`.
-        interface: String,
+        interfaces: Interfaces,
+        /// `EXIT_AT_INTF_DOWN`: one that is missing, or removed, is the end.
+        all_needed: bool,
         /// `PCAP_FILTER`.
         filter: String,
         /// What else the settings say of it.
@@ -104,8 +107,8 @@ pub struct Prepared {
 }
 
 enum PreparedWay {
-    /// An interface with its number, and a compiled filter.
-    Passive(String, Option<u32>, Filter),
+    /// Interfaces, and a compiled filter.
+    Passive(Interfaces, Filter),
     /// A port.
     UdpServer(u16, bool),
     /// A file that is open.
@@ -134,33 +137,50 @@ impl Hearing {
 
     /// Opens what needs rights. The sockets drop everything, or let it wait, until a listener takes them.
     pub fn open(&self) -> Result<Vec<OwnedFd>, HearingError> {
+        self.find_interfaces()?;
         self.ears().iter().map(Ear::open).collect()
     }
 
     /// The same for a successor of one who hears on `sockets`: what both need is shared.
     pub fn open_after(&self, present: &Self, sockets: &[OwnedFd]) -> Result<Vec<OwnedFd>, HearingError> {
+        self.find_interfaces()?;
         let known: Vec<_> = present.ears().into_iter().zip(sockets).collect();
         let share = |ear: &Ear| known.iter().find(|(known, _)| known == ear).map(|(_, socket)| socket.try_clone());
         self.ears().iter().map(|ear| share(ear).map_or_else(|| ear.open(), |socket| Ok(socket?))).collect()
     }
 
-    /// Makes the interface promiscuous if the settings say so, for as long as what is given lives.
-    pub fn hold_promiscuous(&self) -> Result<Option<Promiscuous>, HearingError> {
+    /// Makes the interfaces that are there promiscuous if the settings say so, for as long as what is given lives.
+    pub fn hold_promiscuous(&self) -> Result<Vec<Promiscuous>, HearingError> {
         match &self.way {
             #[cfg(feature = "pcap")]
-            Way::Passive { interface, promiscuous: true, .. } => Ok(Some(Promiscuous::hold(interface)?)),
+            Way::Passive { interfaces, promiscuous: true, .. } => {
+                let present = interfaces.present()?;
+                present.iter().map(|link| Ok(Promiscuous::hold(&link.name)?)).collect()
+            }
             #[cfg(not(feature = "pcap"))]
             Way::Passive { promiscuous: true, .. } => Err(HearingError::NotPromiscuous),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// A watch over the interfaces, where some are named; nothing counts as there before its first look.
+    pub fn watch(&self) -> io::Result<Option<Watch>> {
+        match &self.way {
+            Way::Passive { interfaces, .. } if !interfaces.is_any() => Watch::new(interfaces.clone()).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// Whether an interface that is missing, or removed, is the end (`EXIT_AT_INTF_DOWN`).
+    pub fn ends_with_its_interfaces(&self) -> bool {
+        matches!(self.way, Way::Passive { all_needed: true, .. })
     }
 
     /// Compiles the filter, or opens the file: libpcap looks up names and reads files, a confined process does not.
     pub fn prepare(&self) -> Result<Prepared, HearingError> {
         let way = match &self.way {
-            Way::Passive { interface, filter, wanted, .. } => {
-                let (index, filter) = (packet::index_of(interface)?, Filter::compile(filter, wanted)?);
-                PreparedWay::Passive(interface.clone(), index, filter)
+            Way::Passive { interfaces, filter, wanted, .. } => {
+                PreparedWay::Passive(interfaces.clone(), Filter::compile(filter, wanted)?)
             }
             Way::UdpServer { port, http } => PreparedWay::UdpServer(*port, *http),
             #[cfg(feature = "pcap")]
@@ -180,17 +200,26 @@ impl Hearing {
         };
         let tcp = self.tcp_server.map(|port| format!("Kicking off TCP server to listen on port {port}."));
         let ways: Vec<String> = match &self.way {
-            Way::Passive { interface, filter, .. } => passive(format!("Sniffing interface: {interface}"), filter),
+            Way::Passive { interfaces, filter, .. } => passive(format!("Sniffing interface: {interfaces}"), filter),
             Way::UdpServer { port, .. } => vec![format!("Kicking off UDP server to listen on port {port}.")],
             Way::File { path, filter } => passive(format!("Reading pcap file: {}", path.display()), filter),
         };
         tcp.into_iter().chain(ways).collect()
     }
 
+    /// With `EXIT_AT_INTF_DOWN`, everything that is named must be there.
+    fn find_interfaces(&self) -> Result<(), HearingError> {
+        let Way::Passive { interfaces, all_needed: true, .. } = &self.way else { return Ok(()) };
+        match interfaces.missing(&interfaces.present()?).first() {
+            Some(missing) if !interfaces.is_any() => Err(OpenError::NoInterface((*missing).to_owned()).into()),
+            _ => Ok(()),
+        }
+    }
+
     /// What has to be open, in the order in which it is handed over.
     fn ears(&self) -> Vec<Ear> {
         let way = match &self.way {
-            Way::Passive { interface, .. } => Some(Ear::Link(interface.clone())),
+            Way::Passive { interfaces, .. } => Some(Ear::Links(interfaces.clone())),
             Way::UdpServer { port, .. } => Some(Ear::UdpPort(*port)),
             Way::File { .. } => None,
         };
@@ -209,7 +238,8 @@ impl Way {
         match &capture.file {
             Some(path) => Self::File { path: path.clone(), filter },
             None => Self::Passive {
-                interface: capture.interface.clone(),
+                interfaces: Interfaces::new(&capture.interface),
+                all_needed: capture.exit_at_interface_down,
                 filter,
                 wanted: Wanted {
                     any_direction: capture.any_direction,
@@ -225,7 +255,7 @@ impl Way {
 /// One socket that the warden opens. Equal ones serve a successor as well.
 #[derive(PartialEq, Eq)]
 enum Ear {
-    Link(String),
+    Links(Interfaces),
     UdpPort(u16),
     TcpPort(u16),
 }
@@ -233,7 +263,7 @@ enum Ear {
 impl Ear {
     fn open(&self) -> Result<OwnedFd, HearingError> {
         Ok(match self {
-            Self::Link(interface) => packet::open(interface)?,
+            Self::Links(interfaces) => packet::open(interfaces)?,
             Self::UdpPort(port) => udp::open(*port)?,
             Self::TcpPort(port) => tcp::open(*port)?,
         })
@@ -241,13 +271,13 @@ impl Ear {
 }
 
 impl Prepared {
-    /// Hears on the sockets that the warden opened.
-    pub fn attach(self, sockets: Vec<OwnedFd>) -> Result<Vec<Box<dyn Capture>>, HearingError> {
+    /// Hears on the sockets that the warden opened; `links` are the interfaces that are meant and there.
+    pub fn attach(self, sockets: Vec<OwnedFd>, links: &[u32]) -> Result<Vec<Box<dyn Capture>>, HearingError> {
         let mut sockets = sockets.into_iter();
         let mut next = || sockets.next().ok_or_else(|| io::Error::other("the warden handed over no socket"));
         let way: Box<dyn Capture> = match self.way {
-            PreparedWay::Passive(interface, index, filter) => {
-                Box::new(PacketSocket::attach(next()?, &interface, index, &filter)?)
+            PreparedWay::Passive(interfaces, filter) => {
+                Box::new(PacketSocket::attach(next()?, &interfaces, links, filter)?)
             }
             PreparedWay::UdpServer(port, http) => Box::new(UdpSocket::attach(next()?, port, http)?),
             #[cfg(feature = "pcap")]

@@ -62,8 +62,6 @@ enum ListenerError {
     Hearing(#[from] HearingError),
     #[error(transparent)]
     Sandbox(#[from] sandbox::SandboxError),
-    #[error("nothing can be heard any more")]
-    InterfaceGone,
     #[error("a keyring process is gone, and GPG packets could not be opened any more")]
     KeyringGone,
     #[error("cannot talk to the warden")]
@@ -106,18 +104,17 @@ fn listen(words: &[OsString]) -> Result<(), ListenerError> {
     Report::Ready(brief.generation.clone()).send(io::stdout())?;
 
     let keyrings = Keyrings::new(keyring::homes(&brief.stanzas), keyrings);
-    let sockets = match Handover::receive(&stdin)? {
-        Some(Handover::Go(sockets)) => sockets,
+    let (sockets, links) = match Handover::receive(&stdin)? {
+        Some(Handover::Go { sockets, links }) => (sockets, links),
         Some(_) => return Err(ListenerError::NotStartedByUs),
         None => return Ok(()), // not wanted after all
     };
     read_digests(&mut used, &brief, &terms)?; // what our predecessor has added meanwhile
-    let captures = prepared.attach(sockets)?;
+    let captures = prepared.attach(sockets, &links)?;
     let habits = Habits {
         verbose: brief.config.verbose > 0,
         limit: args.packet_limit.into(),
         udp_server: hearing.is_udp_server(),
-        exit_without_interface: brief.config.capture.exit_at_interface_down,
     };
     let stanzas = brief.stanzas.into_iter().zip(keys).filter_map(|(stanza, keys)| KeyedStanza::new(stanza, keys));
     let requests = Requests::of(brief.config.http.as_ref());
@@ -130,7 +127,6 @@ fn listen(words: &[OsString]) -> Result<(), ListenerError> {
         notes: Vec::new(),
         habits,
         busy: false,
-        down: false,
         breath: Breath::default(),
     };
     listener.hear_until_dismissed(stdin.as_fd())
@@ -161,8 +157,6 @@ struct Listener {
     habits: Habits,
     /// Some capture may have more for us at once.
     busy: bool,
-    /// An interface is down; is it still there?
-    down: bool,
     /// How long to let strangers gather.
     breath: Breath,
 }
@@ -176,13 +170,21 @@ struct Habits {
     udp_server: bool,
     /// `-C`; 0 is no limit.
     limit: u64,
-    /// `EXIT_AT_INTF_DOWN`: an interface that has gone is the end.
-    exit_without_interface: bool,
 }
 
 impl Listener {
     fn hear_until_dismissed(mut self, warden: BorrowedFd<'_>) -> Result<(), ListenerError> {
-        while !self.wait(warden)? {
+        loop {
+            if self.wait(warden)? {
+                match Handover::receive(warden)? {
+                    Some(Handover::Links(links)) => {
+                        self.captures.iter_mut().try_for_each(|capture| capture.follow(&links))?;
+                        Report::Hearing.send(io::stdout())?;
+                    }
+                    Some(_) => return Err(ListenerError::NotStartedByUs),
+                    None => return Ok(()),
+                }
+            }
             self.hear()?;
             if self.engine.keyring_gone() {
                 return Err(ListenerError::KeyringGone);
@@ -199,26 +201,12 @@ impl Listener {
             if let Some(tally) = self.throttle.turn(Moment::now().since_boot) {
                 tell_what_was_left_out(&tally)?;
             }
-            if self.down && self.captures.iter().any(|capture| capture.as_fd().is_some() && capture.ended()) {
-                let gone = "the interface is gone";
-                if self.habits.exit_without_interface {
-                    report::log(
-                        io::stdout(),
-                        Level::Error,
-                        format_args!("[*] Fatal error from pcap_dispatch: {gone}"),
-                    )?;
-                    return Err(ListenerError::InterfaceGone);
-                }
-                report::log(io::stdout(), Level::Error, format_args!("[*] Error from pcap_dispatch: {gone}"))?;
-                self.down = false; // said once; one of the same name is another interface, and needs a reload
-            }
         }
-        Ok(())
     }
 
     /// Takes what can be read now, a turn's worth from each capture.
     fn hear(&mut self) -> io::Result<()> {
-        let Self { engine, captures, throttle, notes, habits, busy, down, breath } = self;
+        let Self { engine, captures, throttle, notes, habits, busy, breath } = self;
         let mut decide = Decide { engine, throttle, habits: *habits, notes, heard: 0, strangers_only: true };
         *busy = false;
         for capture in captures.iter_mut() {
@@ -231,7 +219,6 @@ impl Listener {
                     Err(error) => {
                         let text = format_args!("[*] Error from pcap_dispatch: {}: {error}", capture.describe());
                         report::log(io::stdout(), Level::Error, text)?;
-                        *down = true;
                         break;
                     }
                 }
@@ -245,7 +232,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Waits for packets, for the end of the minute in which lines were left out, or for the warden's end (`true`).
+    /// Waits for packets, for the end of the minute in which lines were left out, or for the warden (`true`).
     fn wait(&self, warden: BorrowedFd<'_>) -> Result<bool, ListenerError> {
         let mut waited = vec![PollFd::new(&warden, PollFlags::IN)];
         if let Some(breath) = self.breath.next().filter(|_| !self.busy) {
@@ -259,10 +246,9 @@ impl Listener {
         waited.extend(keyrings.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
         let file_goes_on = self.captures.iter().any(|capture| capture.as_fd().is_none() && !capture.ended());
         let at_once = (self.busy || file_goes_on).then_some(Duration::ZERO);
-        let look_again = self.down.then_some(Duration::from_secs(1));
         let owed = self.throttle.owes_at().map(|at| at.saturating_sub(Moment::now().since_boot));
         let patience = self.captures.iter().filter_map(|capture| capture.patience()).min();
-        let timeout = [at_once, look_again, owed, patience].into_iter().flatten().min();
+        let timeout = [at_once, owed, patience].into_iter().flatten().min();
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match poll(&mut waited, timeout.as_ref()) {
             Ok(_) if waited.iter().skip(before_keyrings).any(|keyring| !keyring.revents().is_empty()) => {

@@ -38,6 +38,8 @@ pub enum End {
     Asked,
     /// The listener is gone.
     ListenerGone,
+    /// An interface is gone, and `EXIT_AT_INTF_DOWN` is on.
+    InterfaceGone,
     /// The runner is gone: what is open by commands cannot be closed by this process.
     RunnerGone,
 }
@@ -70,6 +72,9 @@ impl Warden {
             {
                 break end;
             }
+            if woken.links && !self.duty.listening.follow_links(&mut self.journal) {
+                break End::InterfaceGone;
+            }
             self.duty.keep(woken.ruleset, &mut self.journal);
         };
         self.duty.retire(&mut self.journal);
@@ -83,7 +88,8 @@ impl Warden {
         let signals = self.signals.as_fd();
         let mut waited = vec![PollFd::new(&signals, PollFlags::IN), PollFd::new(&listener, PollFlags::IN)];
         let runner = self.duty.actions.runner_speaks();
-        waited.extend(events.iter().chain(&runner).map(|fd| PollFd::new(fd, PollFlags::IN)));
+        let links = self.duty.listening.link_events();
+        waited.extend(events.iter().chain(&runner).chain(&links).map(|fd| PollFd::new(fd, PollFlags::IN)));
         let timeout = self.duty.next_deed().map(|at| at.saturating_sub(Moment::now().since_boot));
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match poll(&mut waited, timeout.as_ref()) {
@@ -97,6 +103,7 @@ impl Warden {
             listener: next(),
             ruleset: events.is_some() && next(),
             runner: runner.is_some() && next(),
+            links: links.is_some() && next(),
         })
     }
 
@@ -122,6 +129,7 @@ struct Woken {
     listener: bool,
     ruleset: bool,
     runner: bool,
+    links: bool,
 }
 
 /// How long we wait for a child to read, understand or take over; expiry is at most that late meanwhile.

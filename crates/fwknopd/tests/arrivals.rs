@@ -235,3 +235,36 @@ fn record(outside: &Outside, file: &Path) {
     knock(outside, "-P udp -A tcp/80");
     assert!(tcpdump.wait().unwrap().success());
 }
+
+#[test]
+fn an_interface_that_is_missing_or_removed_is_waited_for_or_is_the_end() {
+    let test = "an_interface_that_is_missing_or_removed_is_waited_for_or_is_the_end";
+    let Some(_first) = outside(test) else { return };
+    let (status, said) = Server::start("PCAP_INTF eth7\n").ends();
+    let gone = "[*] pcap_open_live() error: eth7: no such interface";
+    assert!(status.code() == Some(1) && said.iter().any(|line| line.starts_with(gone)), "{said:?}");
+
+    run("ip link del wire");
+    for names in ["wire", "lo, wi*"] {
+        let mut server = Server::hears(&format!("PCAP_INTF {names}\nEXIT_AT_INTF_DOWN N\n"));
+        server.says("nothing is heard on it until there is");
+        for port in ["81", "82"] {
+            let outside = Outside::new();
+            server.says("Sniffing interface: wire (it is there now)");
+            knock(&outside, &format!("-P udp -A tcp/{port}"));
+            server.says(&ADDED.replace("22", port));
+            server.said.clear();
+            run("ip link del wire");
+            server.says("the interface is gone");
+        }
+        assert_eq!(server.stop().0.code(), Some(0));
+    }
+
+    let _last = Outside::new();
+    let server = Server::hears("");
+    run("ip link del wire");
+    let (status, said) = server.ends();
+    assert_eq!(status.code(), Some(1), "{said:?}");
+    assert!(said.contains(&"[*] Fatal error from pcap_dispatch: wire: the interface is gone".to_owned()), "{said:?}");
+    assert!(!run("iptables -S").contains("FWKNOP"), "and nothing is left open");
+}

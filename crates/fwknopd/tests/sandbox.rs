@@ -20,7 +20,7 @@ use std::{
 };
 
 use fwknopd::{
-    capture::{self, Capture, filter::Filter, tcp::TcpServer},
+    capture::{self, Capture, filter::Filter, interfaces::Interfaces, tcp::TcpServer},
     sandbox::{self, Confinement, calls, filesystem, rights, user::Account, warden},
 };
 use nix::{
@@ -52,7 +52,11 @@ const ATTEMPTS: &[(&str, Attempt, &[&str])] = &[
     ("start a thread", || std::thread::Builder::new().spawn(|| ()).map(drop), &["rights", "calls"]),
     ("open a UDP socket", || UdpSocket::bind("127.0.0.1:0").map(drop), &["calls"]),
     ("connect by TCP", || TcpStream::connect(("127.0.0.1", peer_port())).map(drop), &["filesystem", "calls"]),
-    ("open a packet socket", || capture::packet::open("any").map(drop).map_err(io::Error::other), &["rights", "calls"]),
+    (
+        "open a packet socket",
+        || capture::packet::open(&Interfaces::new("any")).map(drop).map_err(io::Error::other),
+        &["rights", "calls"],
+    ),
     ("talk to a Unix socket", || UnixDatagram::unbound()?.send_to(b"x", "/run/none").map(drop), &["calls"]),
     ("become root again", || become_root().map_err(Into::into), &["rights", "calls"]),
     (
@@ -243,12 +247,13 @@ fn enter(with: &str) -> io::Result<()> {
 
 fn work() -> io::Result<()> {
     let sender = UdpSocket::bind("127.0.0.1:0")?;
-    let link = capture::packet::open("lo").map_err(io::Error::other)?;
+    let lo = Interfaces::new("lo");
+    let link = capture::packet::open(&lo).map_err(io::Error::other)?;
     let server = capture::udp::open(0).map_err(io::Error::other)?;
     let port = nix::sys::socket::getsockname::<nix::sys::socket::SockaddrIn6>(server.as_raw_fd())?.port();
     let filter =
         Filter::compile(&format!("udp port {port}"), &capture::filter::Wanted::default()).map_err(io::Error::other)?;
-    let index = capture::packet::index_of("lo").map_err(io::Error::other)?;
+    let links: Vec<u32> = lo.present()?.iter().map(|link| link.index).collect();
     sender.connect(("127.0.0.1", port))?;
     let mut door = visited_door()?;
     let (mut pipe, mut out) = io::pipe()?;
@@ -258,7 +263,7 @@ fn work() -> io::Result<()> {
         .map_err(io::Error::other)?;
     println!("{achieved}");
     // the sockets are handed over and get their filters only now
-    let mut link = capture::packet::PacketSocket::attach(link, "lo", index, &filter)?;
+    let mut link = capture::packet::PacketSocket::attach(link, &lo, &links, filter)?;
     let mut server = capture::udp::UdpSocket::attach(server, port, false)?;
 
     sender.send(&[b'A'; 200])?; // a connected socket may send, it has no address to choose

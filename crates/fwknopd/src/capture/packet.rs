@@ -12,8 +12,9 @@
 //! tells us when the interface goes down (`ENETDOWN`) and starts again by itself when it comes back. Unbound, every packet of
 //! every interface would pass our filter, and an interface that went away would be silence.
 //!
-//! Two are unbound all the same: `any`, and links that have no hardware address (tun, WireGuard, ppp), because the address that
-//! `bind` wants cannot be had for them without `unsafe`. For these the filter asks for the interface's number first.
+//! Three are unbound all the same: `any`, several interfaces at once, and links that have no hardware address (tun,
+//! WireGuard, ppp), because the address that `bind` wants cannot be had for them without `unsafe`. So the filter asks for the
+//! interface's number first. An interface that was removed and made again is bound anew by the warden.
 //!
 //! Plain `recvmmsg`, no memory-mapped ring: a ring costs less per packet, but delays the packet by its block timeout.
 
@@ -25,7 +26,6 @@ use std::{
 use nix::{
     errno::Errno,
     ifaddrs::getifaddrs,
-    net::if_::if_nametoindex,
     sys::socket::{self as nix_socket, MsgFlags, MultiHeaders, SockaddrLike, SockaddrStorage},
 };
 use rustix::net::sockopt;
@@ -36,12 +36,10 @@ use super::{
     Capture,
     bpf::{Ancillary, Assembler, Instruction, RETURN, Test},
     filter::{Filter, PACKET},
+    interfaces::Interfaces,
     link,
 };
 use crate::arrival::Arrival;
-
-/// The name that means every interface.
-pub const ANY: &str = "any";
 
 /// What may wait in the kernel while we are busy: 4 MiB (the kernel grants the double, for its own bookkeeping), which is
 /// some ten thousand packets.
@@ -55,9 +53,10 @@ const ALL_PROTOCOLS: u16 = 0x0003;
 /// Why a link cannot be listened to. Its text is the line for the log.
 #[derive(Debug, Error)]
 pub enum OpenError {
-    /// There is no interface of that name.
+    /// There is no interface of that name, and it is not to be waited for.
     #[error(
-        "[*] pcap_open_live() error: {0}: no such interface; PCAP_INTF names one of those that `ip link` lists, or any"
+        "[*] pcap_open_live() error: {0}: no such interface; PCAP_INTF names one of those that `ip link` lists, or any; \
+         with EXIT_AT_INTF_DOWN N it is waited for"
     )]
     NoInterface(String),
     /// The kernel refuses.
@@ -70,23 +69,29 @@ pub enum OpenError {
     },
 }
 
-/// Opens a socket that hears `interface` (or [`ANY`]) but drops everything, until [`PacketSocket::attach`].
+/// Opens a socket that drops everything, until [`PacketSocket::attach`]; bound, if it is for one interface that is there.
 ///
 /// Needs CAP_NET_RAW, and CAP_NET_ADMIN for the large buffer; with less it takes the largest it is given. The interface may
 /// be down.
 ///
 /// # Errors
 /// See [`OpenError`].
-pub fn open(interface: &str) -> Result<OwnedFd, OpenError> {
-    let refused = |source: io::Error| OpenError::Refused { interface: interface.into(), source };
-    let address = match interface {
-        ANY => None,
-        name => {
-            if_nametoindex(name).map_err(|_| OpenError::NoInterface(name.into()))?;
-            address_of(name).map_err(refused)?
-        }
-    };
+pub fn open(interfaces: &Interfaces) -> Result<OwnedFd, OpenError> {
+    let refused = |source: io::Error| OpenError::Refused { interface: interfaces.to_string(), source };
+    let address = interfaces.single().map(address_of).transpose().map_err(refused)?.flatten();
     open_at(address).map_err(refused)
+}
+
+/// Binds a socket to an interface that has appeared. It needs no rights; where the interface has no hardware address, it is
+/// the filter that chooses.
+///
+/// # Errors
+/// What the kernel says; `ENODEV` if the interface has gone again.
+pub fn bind(socket: BorrowedFd<'_>, interface: &str) -> io::Result<()> {
+    match address_of(interface)? {
+        Some(address) => Ok(nix_socket::bind(socket.as_raw_fd(), &address)?),
+        None => Ok(()),
+    }
 }
 
 fn open_at(address: Option<SockaddrStorage>) -> io::Result<OwnedFd> {
@@ -136,31 +141,18 @@ pub(super) fn enlarge(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// The number of the interface that a socket is bound to; 0 if to none, the largest number if that one has been removed.
-fn interface_of(socket: &OwnedFd) -> Option<usize> {
-    let address = nix_socket::getsockname::<SockaddrStorage>(socket.as_raw_fd()).ok()?;
-    Some(address.as_link_addr()?.ifindex())
-}
-
-/// The number of an interface; none for [`ANY`]. To be asked before the process is confined: the answer takes a socket.
-///
-/// # Errors
-/// If there is no such interface.
-pub fn index_of(interface: &str) -> Result<Option<u32>, OpenError> {
-    if interface == ANY {
-        return Ok(None);
-    }
-    if_nametoindex(interface).map(Some).map_err(|_| OpenError::NoInterface(interface.into()))
-}
-
-/// In front of a filter: drops what came through another interface.
-fn only_from(interface: u32) -> io::Result<Vec<Instruction>> {
+/// In front of a filter: drops what came through other interfaces; without any, everything.
+fn only_from(interfaces: &[u32]) -> io::Result<Vec<Instruction>> {
     let mut program = Assembler::default();
     let ours = program.label();
     program.load_ancillary(Ancillary::Interface);
-    program.when(Test::Equal(interface), ours);
+    for interface in interfaces {
+        program.when(Test::Equal(*interface), ours);
+    }
     program.keep(0);
-    program.place(ours);
+    if !interfaces.is_empty() {
+        program.place(ours);
+    }
     program.finish().map_err(io::Error::other)
 }
 
@@ -168,25 +160,23 @@ fn only_from(interface: u32) -> io::Result<Vec<Instruction>> {
 #[derive(Debug)]
 pub struct PacketSocket {
     socket: OwnedFd,
-    interface: String,
+    interfaces: Interfaces,
+    filter: Filter,
     batch: Batch,
     heard: u64,
 }
 
 impl PacketSocket {
-    /// Lets through what `filter` says. Needs no rights; `interface` is the one it was opened for, and `index` what
-    /// [`index_of`] said of it.
+    /// Lets through what `filter` says of packets on `links`, the numbers of the interfaces that are meant and there. Needs
+    /// no rights.
     ///
     /// # Errors
     /// If the kernel does not take the filter.
-    pub fn attach(socket: OwnedFd, interface: &str, index: Option<u32>, filter: &Filter) -> io::Result<Self> {
-        let mut program = Vec::new();
-        if let Some(index) = index.filter(|_| interface_of(&socket) == Some(0)) {
-            program = only_from(index)?;
-        }
-        program.extend(filter.program());
-        attach(socket.as_fd(), &program)?;
-        Ok(Self { socket, interface: interface.into(), batch: Batch::new(), heard: 0 })
+    pub fn attach(socket: OwnedFd, interfaces: &Interfaces, links: &[u32], filter: Filter) -> io::Result<Self> {
+        let interfaces = interfaces.clone();
+        let mut capture = Self { socket, interfaces, filter, batch: Batch::new(), heard: 0 };
+        capture.follow(links)?;
+        Ok(capture)
     }
 }
 
@@ -208,11 +198,12 @@ impl Capture for PacketSocket {
         Some(self.socket.as_fd())
     }
 
-    /// Whether the interface has been removed. One of the same name is another interface: it needs a new socket. Not known
-    /// of an interface without a hardware address, which is never called removed.
-    fn ended(&self) -> bool {
-        const REMOVED: usize = usize::MAX;
-        interface_of(&self.socket) == Some(REMOVED)
+    fn follow(&mut self, links: &[u32]) -> io::Result<()> {
+        let mut program = if self.interfaces.is_any() { Vec::new() } else { only_from(links)? };
+        if self.interfaces.is_any() || !links.is_empty() {
+            program.extend(self.filter.program());
+        }
+        attach(self.socket.as_fd(), &program)
     }
 
     fn heard(&self) -> u64 {
@@ -220,7 +211,7 @@ impl Capture for PacketSocket {
     }
 
     fn describe(&self) -> String {
-        format!("packets on {}", self.interface)
+        format!("packets on {}", self.interfaces)
     }
 }
 

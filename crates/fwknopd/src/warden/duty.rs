@@ -35,7 +35,7 @@ pub(super) struct Duty {
     pub(super) start: Start,
     pub(super) listening: Listening,
     /// Kept for as long as we hear; a reload does not change it.
-    pub(super) _promiscuous: Option<Promiscuous>,
+    pub(super) _promiscuous: Vec<Promiscuous>,
     pub(super) account: Account,
     pub(super) digests: Digests,
     /// `None` with `--test`, and where no stanza opens doors.
@@ -107,8 +107,8 @@ impl Duty {
         match report {
             Report::Log(line) => journal.line(&line),
             Report::Order(order) => self.carry_out(&order, journal),
+            Report::Hearing => self.listening.say_what_appeared(journal),
             Report::Ready(_)
-            | Report::Hearing
             | Report::Limit(_)
             | Report::End
             | Report::Policy { .. }

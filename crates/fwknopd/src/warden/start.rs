@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use nix::sys::signal::{SigSet, Signal};
@@ -19,6 +19,8 @@ use super::{PATIENCE, Warden};
 use crate::access::Stanza;
 use crate::args::Args;
 use crate::brief::{Brief, BriefError};
+use crate::capture::interfaces::{Change, Watch};
+use crate::capture::packet;
 use crate::child::{Child, ChildError, Role};
 use crate::clock::Moment;
 use crate::config::Config;
@@ -104,6 +106,10 @@ pub(super) struct Listening {
     sockets: Vec<OwnedFd>,
     /// Run gpg for this listener; they end when it has gone.
     _keyrings: Vec<Child>,
+    /// Where interfaces are named: which of them are there.
+    watch: Option<Watch>,
+    /// Interfaces that have come, and that the listener does not hear yet.
+    appeared: Vec<String>,
 }
 
 impl Listening {
@@ -124,9 +130,12 @@ impl Listening {
 
     /// Hands over the sockets and waits until no packet is missed any more.
     pub(super) fn go(&mut self, sockets: Vec<OwnedFd>, journal: &mut Journal) -> Result<(), ChildError> {
-        let handover = Handover::Go(sockets);
+        self.sockets = sockets;
+        self.watch = self.hearing.watch().map_err(|source| ChildError::Start { role: "listener", source })?;
+        let links = self.first_look(journal);
+        let handover = Handover::Go { sockets: std::mem::take(&mut self.sockets), links };
         self.child.hand(&handover)?;
-        if let Handover::Go(sockets) = handover {
+        if let Handover::Go { sockets, .. } = handover {
             self.sockets = sockets;
         }
         loop {
@@ -136,6 +145,74 @@ impl Listening {
                 other => journal.write(Level::Warning, format_args!("the listener said '{other}' out of turn")),
             }
         }
+    }
+
+    /// Finds the interfaces that are there, and says which are waited for.
+    fn first_look(&mut self, journal: &mut Journal) -> Vec<u32> {
+        let change = self.look(journal);
+        let present = change.map(|change| change.present).unwrap_or_default();
+        if let Some(watch) = &self.watch {
+            for missing in watch.wanted().missing(&present) {
+                let text = format_args!(
+                    "PCAP_INTF: there is no interface {missing} yet; nothing is heard on it until there is"
+                );
+                journal.write(Level::Warning, text);
+            }
+        }
+        present.iter().map(|link| link.index).collect()
+    }
+
+    /// Readable when an interface has come or gone.
+    pub(super) fn link_events(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(Watch::events)
+    }
+
+    /// Follows interfaces that have come or gone; `false` if that is the end.
+    pub(super) fn follow_links(&mut self, journal: &mut Journal) -> bool {
+        let Some(change) = self.look(journal) else { return true };
+        let (last, how) = match self.hearing.ends_with_its_interfaces() {
+            true => (true, "Fatal error"),
+            false => (false, "Error"),
+        };
+        for word in &change.gone {
+            let text = format_args!("[*] {how} from pcap_dispatch: {word}: the interface is gone");
+            journal.write(Level::Error, text);
+        }
+        if last && !change.gone.is_empty() {
+            return false;
+        }
+        let links = change.present.iter().map(|link| link.index).collect();
+        if let Err(error) = self.child.hand(&Handover::Links(links)) {
+            journal.write(Level::Error, crate::chain(&error)); // it has gone, which is found at once
+        }
+        self.appeared.extend(change.new.into_iter().map(|link| link.name));
+        true
+    }
+
+    /// Says which interfaces have come: after that line no packet is missed on them.
+    pub(super) fn say_what_appeared(&mut self, journal: &mut Journal) {
+        for name in self.appeared.drain(..) {
+            journal.write(Level::Warning, format_args!("Sniffing interface: {name} (it is there now)"));
+        }
+    }
+
+    /// What has changed; a socket for one interface is bound to the new one.
+    fn look(&mut self, journal: &mut Journal) -> Option<Change> {
+        let watch = self.watch.as_mut()?;
+        let change = match watch.look() {
+            Ok(change) => change?,
+            Err(error) => {
+                journal.write(Level::Error, format_args!("cannot tell which interfaces there are: {error}"));
+                return None;
+            }
+        };
+        if let (Some(name), Some(socket)) = (watch.wanted().single(), self.sockets.first())
+            && !change.new.is_empty()
+            && let Err(error) = packet::bind(socket.as_fd(), name)
+        {
+            journal.write(Level::Error, format_args!("cannot listen to {name}: {error}"));
+        }
+        Some(change)
     }
 
     /// The lines that say what is heard; after the last of them no packet is missed.
@@ -238,7 +315,16 @@ impl Start {
         }
         let hearing = Hearing::of(&brief.config);
         let Brief { config, stanzas, .. } = brief;
-        Ok(Listening { child, config, stanzas, hearing, sockets: Vec::new(), _keyrings: keyrings.children })
+        Ok(Listening {
+            child,
+            config,
+            stanzas,
+            hearing,
+            sockets: Vec::new(),
+            watch: None,
+            appeared: Vec::new(),
+            _keyrings: keyrings.children,
+        })
     }
 
     fn ready_firewall(
