@@ -209,24 +209,13 @@ impl Listener {
         let Self { engine, captures, throttle, notes, habits, busy, breath } = self;
         let mut decide = Decide { engine, throttle, habits: *habits, notes, heard: 0, strangers_only: true };
         *busy = false;
-        for capture in captures.iter_mut() {
-            let mut turn = TURN;
-            while turn > 0 && (habits.limit == 0 || capture.heard() < habits.limit) {
-                turn -= 1;
-                match capture.next() {
-                    Ok(Some(arrival)) => decide.one(&arrival)?,
-                    Ok(None) => break,
-                    Err(error) => {
-                        let text = format_args!("[*] Error from pcap_dispatch: {}: {error}", capture.describe());
-                        report::log(io::stdout(), Level::Error, text)?;
-                        break;
-                    }
-                }
-            }
-            *busy |= turn == 0;
+        let mut rest = captures.as_mut_slice();
+        while let Some((capture, before)) = rest.split_last_mut() {
+            *busy |= take_turn(capture.as_mut(), before, &mut decide)?;
             for source in capture.newcomers() {
                 decide.tell(source, format_args!("tcp_server: Got TCP connection from {source}."))?;
             }
+            rest = before;
         }
         *breath = breath.after(decide.heard, decide.strangers_only);
         Ok(())
@@ -264,6 +253,34 @@ impl Listener {
 /// A signal is no reason not to look.
 fn interrupted(errno: rustix::io::Errno) -> io::Result<usize> {
     if errno == rustix::io::Errno::INTR { Ok(0) } else { Err(errno.into()) }
+}
+
+/// Takes a turn's worth from one capture; `true` if there may be more.
+///
+/// What came over a connection was seen on the link `before`, if that passes the filter: so the link has its turn first, and
+/// the same packet is known again (`Refusal::HeardBefore`) instead of being called a replay.
+fn take_turn(capture: &mut dyn Capture, before: &mut [Box<dyn Capture>], decide: &mut Decide<'_>) -> io::Result<bool> {
+    let limit = decide.habits.limit;
+    for _ in 0..TURN {
+        if limit > 0 && capture.heard() >= limit {
+            return Ok(false);
+        }
+        match capture.next() {
+            Ok(Some(arrival)) => {
+                if let (Transport::Stream, [link, ..]) = (arrival.transport, &mut *before) {
+                    take_turn(link.as_mut(), &mut [], decide)?;
+                }
+                decide.one(&arrival)?;
+            }
+            Ok(None) => return Ok(false),
+            Err(error) => {
+                let text = format_args!("[*] Error from pcap_dispatch: {}: {error}", capture.describe());
+                report::log(io::stdout(), Level::Error, text)?;
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// One packet after the other: decided, sent on, told.
