@@ -275,24 +275,34 @@ impl<R: Runner> Firewall for Iptables<R> {
     fn open(&mut self, grant: &Grant, _now: UnixTime) -> Result<Opened, FirewallError> {
         let (side, runner, settings) = self.side(grant.client)?;
         let spec = &settings.input;
-        let mut opened = Opened { notices: side.stand(runner, spec)?, added: Vec::new() };
+        let mut opened = Opened::default();
         if side.tool.time && words::last_second(grant.until).is_none() {
             opened.notices.push(Notice::warning(
                 "this grant ends after January 2038, which the 'time' match cannot say: only fwknopd will end it",
             ));
         }
-        for rule in grant.rules() {
-            match side.add(runner, settings, rule) {
-                Ok(true) => opened.added.push(Added { rule, chain: spec.to_chain.clone(), label: "access" }),
-                Ok(false) => {}
-                Err(error) => {
-                    // Half a grant is none: nobody would know of it.
-                    let half: Vec<Rule> = opened.added.iter().map(|added| added.rule).collect();
-                    let _ = self.revoke(&half);
-                    return Err(error);
-                }
+        // The rule first, for the client is waiting. Chain and jump are almost always there; they are looked at before
+        // anything is called open, and put right before a second try where the first one fails.
+        let mut add = |rule| match side.add(runner, settings, rule) {
+            Err(_) => {
+                opened.notices.extend(side.stand(runner, spec)?);
+                side.add(runner, settings, rule)
+            }
+            added => added,
+        };
+        let mut new = Vec::new();
+        let tried = grant.rules().try_for_each(|rule| {
+            new.extend(add(rule)?.then_some(rule));
+            Ok(())
+        });
+        match tried.and_then(|()| side.stand(runner, spec)) {
+            Ok(notices) => opened.notices.extend(notices),
+            Err(error) => {
+                let _ = self.revoke(&new); // half a grant is none: nobody would know of it
+                return Err(error);
             }
         }
+        opened.added.extend(new.into_iter().map(|rule| Added { rule, chain: spec.to_chain.clone(), label: "access" }));
         if let Ok(listed) = side.tool.rules(runner, spec) {
             side.remember(&listed); // the doors are open, whether or not we can see what others did
         }

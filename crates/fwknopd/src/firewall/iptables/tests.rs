@@ -50,16 +50,16 @@ fn a_start_flushes_as_the_original_does_and_probes_the_matches() {
 }
 
 #[test]
-fn a_grant_checks_the_jump_adds_each_door_and_looks_at_the_rest() {
+fn a_grant_adds_each_door_then_checks_the_jump_and_looks_at_the_rest() {
     let mut firewall = firewall(Settings::default(), &[]);
     let opened = firewall.open(&grant("10.77.0.2", "tcp/22,udp/53"), NOW).unwrap();
     assert_eq!(opened.added.len(), 2);
     assert_eq!(
         asked(&mut firewall),
         [
-            "-C INPUT -t filter -j FWKNOP_INPUT",
             "-A FWKNOP_INPUT -t filter -p 6 -s 10.77.0.2 -d 0.0.0.0/0 --dport 22 -m comment --comment _exp_1795332870 -j ACCEPT",
             "-A FWKNOP_INPUT -t filter -p 17 -s 10.77.0.2 -d 0.0.0.0/0 --dport 53 -m comment --comment _exp_1795332870 -j ACCEPT",
+            "-C INPUT -t filter -j FWKNOP_INPUT",
             "-t filter -S FWKNOP_INPUT",
         ]
     );
@@ -106,9 +106,14 @@ fn a_position_beyond_the_end_falls_back_to_the_end_and_says_so() {
 
 #[test]
 fn an_unclear_answer_about_the_jump_never_makes_a_second_one() {
-    let mut firewall = firewall(Settings::default(), &[("-C INPUT", 4, "lock held")]);
+    let added =
+        "-A FWKNOP_INPUT -s 10.77.0.2/32 -p tcp -m tcp --dport 22 -m comment --comment _exp_1795332870 -j ACCEPT\n";
+    let script = [("-C INPUT", 4, "lock held"), ("-S FWKNOP_INPUT", 0, added)];
+    let mut firewall = firewall(Settings::default(), &script);
     assert!(firewall.open(&grant("10.77.0.2", "tcp/22"), NOW).is_err());
-    assert_eq!(asked(&mut firewall).len(), 1);
+    let asked = asked(&mut firewall);
+    assert!(!asked.iter().any(|asked| asked.contains("-I INPUT")), "{asked:?}");
+    assert!(asked.last().unwrap().contains("-D FWKNOP_INPUT"), "what may be open is closed again: {asked:?}");
 }
 
 #[test]
